@@ -1,0 +1,256 @@
+/**
+ * The nouns, types only. What each means is DESIGN's vocabulary: a *message* is exact bytes with their envelope, stored
+ * once; an *entry* is that message held for one envelope recipient; a *stay* is an entry's time in one folder and has a
+ * UID of its own; a *drop* is one act of putting entries on an action; a *job* is one step for one entry; a *change* is
+ * one line of the log.
+ */
+
+/** IMAP unique identifier, 1 … 2^32-1. One ascending sequence for the whole installation. */
+export type Uid = number & { readonly _uid: unique symbol };
+/** Modification sequence (RFC 7162), 1 … 2^53-1. One ascending sequence for the whole installation. */
+export type ModSeq = number & { readonly _modSeq: unique symbol };
+/** An entry's identity for ever: the UID of its first stay. */
+export type EntryId = number & { readonly _entryId: unique symbol };
+/** Identity of a stored message inside its store. Never shown to anybody. */
+export type MessageId = number & { readonly _messageId: unique symbol };
+
+export type Level = 'recipient' | 'domain' | 'global';
+export const levels: readonly Level[] = ['recipient', 'domain', 'global'];
+
+/** Which entries exist for an account. Addresses and domains are in normal form (DESIGN §7.2). */
+export type Scope =
+  | { readonly level: 'global' }
+  | { readonly level: 'domain'; readonly domain: string }
+  | { readonly level: 'recipient'; readonly address: string };
+
+export type Direction = 'incoming' | 'outgoing';
+
+/** Fixed at arrival: mail that is held, or a copy of delivered mail that a person is asked to judge. */
+export type EntryClass = 'held' | 'training';
+
+/** Where an entry stands; `none` when it is in no readable folder. */
+export type Place = 'caught' | 'training' | 'trash' | 'none';
+
+/** held ⇄ dropped, held ⇄ discarded; released, trained; expired is final (DESIGN §7.3). */
+export type State = 'held' | 'dropped' | 'discarded' | 'released' | 'trained' | 'expired';
+
+/** Folders in which stays exist, by role. Their names towards people are the mailbox's business. */
+export type ReadableFolder = 'caught' | 'outgoing' | 'training' | 'trash';
+export type ActionFolder = 'release' | 'release-train' | 'spam' | 'not-spam';
+export type Folder = ReadableFolder | ActionFolder;
+
+/** One step of an action that is done by a job. */
+export type Step = 'deliver' | 'train-ham' | 'train-spam';
+
+/** What a drop asks for. `discard` is the drop on Trash, `restore` the way back out of it; neither has steps. */
+export type ActionName = ActionFolder | 'discard' | 'restore';
+
+/** The steps each action stands for. */
+export const stepsOf: Readonly<Record<ActionName, readonly Step[]>> = {
+  release: ['deliver'],
+  'release-train': ['deliver', 'train-ham'],
+  spam: ['train-spam'],
+  'not-spam': ['train-ham'],
+  discard: [],
+  restore: [],
+};
+
+/** Why a message is held. Read once, at arrival, from what the filter wrote. */
+export type Reason =
+  | 'spam'
+  | 'virus'
+  | 'banned'
+  | 'bad-header'
+  | 'policy'
+  | 'phish'
+  | 'bulk'
+  | 'unsure'
+  | 'manual'
+  | 'unknown';
+
+export interface RuleHit {
+  readonly name: string;
+  /** Points, where the filter gives them. */
+  readonly score?: number;
+}
+
+export interface Verdict {
+  readonly reason: Reason;
+  /** Which filter said so: amavis, spamassassin, rspamd, … or `none`. */
+  readonly source: string;
+  /** Points on the filter's own scale. */
+  readonly score?: number;
+  /** The points at which that filter acts. */
+  readonly required?: number;
+  readonly rules: readonly RuleHit[];
+  /** The filter's own words, e.g. a virus name or an X-Amavis-Alert; control characters removed. */
+  readonly detail?: string;
+  /** What the filter calls this message (X-Quarantine-ID and the like). */
+  readonly filterId?: string;
+}
+
+/** Envelope parameters worth keeping for the release (RFC 1870, 3461, 6152, 6531). */
+export interface EnvelopeParams {
+  readonly body?: '7BIT' | '8BITMIME';
+  readonly smtputf8?: boolean;
+  readonly ret?: 'FULL' | 'HDRS';
+  readonly envid?: string;
+  /** From XFORWARD or XCLIENT of a trusted client: name, addr, helo, proto, ident. */
+  readonly client?: Readonly<Record<string, string>>;
+}
+
+/**
+ * What a client may ask about a message that is not its body, rendered once at intake (imap/mime makes it, imap/ reads
+ * it; to the store each section is opaque bytes). All about the message without any prefix.
+ */
+export interface Summary {
+  /** ENVELOPE, ready to send: `("Mon, …" "Subject" ((…)) …)`. */
+  readonly envelope: Uint8Array;
+  /** BODYSTRUCTURE (with extension data), ready to send. */
+  readonly bodyStructure: Uint8Array;
+  /** BODY (without extension data), ready to send. */
+  readonly body: Uint8Array;
+  /** The header fields that clients ask for in lists, raw and in their order (imap/mime/common-fields.ts). */
+  readonly commonFields: Uint8Array;
+  /** Offsets and sizes of every part (imap/mime/part-table.ts). */
+  readonly parts: Uint8Array;
+  /** For lists in words (CLI, drop notices): decoded, control characters removed, at most 500 characters each. */
+  readonly subject: string;
+  readonly from: string;
+}
+export type SummarySection = 'envelope' | 'bodyStructure' | 'body' | 'commonFields' | 'parts';
+
+export interface Message {
+  readonly id: MessageId;
+  /** Octets of the message as shown and released: without the filter's block. */
+  readonly size: number;
+  /** SHA-256 of those octets, hex. */
+  readonly sha256: string;
+  /** SHA-256 of the octets below the header, hex: what the signed release header vouches for. */
+  readonly bodySha256: string;
+  /** Octets of its header, the empty line included. */
+  readonly headerSize: number;
+  /** Envelope sender as received; '' is the null sender. */
+  readonly sender: string;
+  readonly params: EnvelopeParams;
+  readonly subject: string;
+  readonly from: string;
+  readonly receivedAt: Date;
+}
+
+export interface Entry {
+  readonly id: EntryId;
+  readonly messageId: MessageId;
+  /** Address in normal form, or '' for mail that only `global` sees. */
+  readonly owner: string;
+  /** Envelope recipient exactly as received; delivery uses it. '' when nobody could tell. */
+  readonly recipient: string;
+  /** ORCPT as received (RFC 3461), for the release. */
+  readonly orcpt?: string;
+  readonly direction: Direction;
+  readonly class: EntryClass;
+  readonly place: Place;
+  readonly state: State;
+  /** The open stay in a readable folder, if there is one. */
+  readonly uid?: Uid;
+  readonly folder?: ReadableFolder;
+  /** Header lines shown above the message during that stay (CRLF line ends); '' for none. */
+  readonly prefix: string;
+  readonly verdict: Verdict;
+  readonly internalDate: Date;
+  readonly heldAt: Date;
+  /** An earlier entry that this one repeats. */
+  readonly linkedTo?: EntryId;
+  /** The drop that took it last. */
+  readonly dropId?: string;
+}
+
+/** Who did it: the account, and the person behind it where several share one (`ann*global`). */
+export interface Actor {
+  /** Name of the account in normal form: `global`, a domain, an address. Undo and repeats are per account. */
+  readonly account: string;
+  readonly person?: string;
+  /** imap, cli, … */
+  readonly via: string;
+}
+
+export type DropMode = 'move' | 'copy' | 'append';
+
+export interface Drop {
+  readonly id: string;
+  readonly actor: Actor;
+  readonly scope: Scope;
+  readonly action: ActionName;
+  readonly mode: DropMode;
+  readonly createdAt: Date;
+  readonly sealedAt?: Date;
+  readonly rolledBackAt?: Date;
+}
+
+export type JobState = 'ready' | 'leased' | 'done' | 'failed' | 'cancelled';
+
+export interface Job {
+  /** `dropId/entryId/step`; unique, so that nothing is queued twice. */
+  readonly key: string;
+  readonly dropId: string;
+  readonly step: Step;
+  /** Absent for an appended message that was only trained. */
+  readonly entryId?: EntryId;
+  readonly messageId: MessageId;
+  readonly state: JobState;
+  /** Tries begun so far. */
+  readonly attempts: number;
+  /** Absent until its drop is sealed and the undo window has passed. */
+  readonly dueAt?: Date;
+  readonly createdAt: Date;
+  readonly endedAt?: Date;
+  /** The last words of the next hop or trainer. */
+  readonly outcome?: string;
+}
+
+/** A job together with the right to run it until `leaseUntil`. */
+export interface ClaimedJob extends Job {
+  readonly lease: string;
+  readonly leaseUntil: Date;
+  readonly actor: Actor;
+  /** Fixed when the drop was made, the same in all tries: `<…@hostname>` and the time of the drop. */
+  readonly resentMessageId: string;
+  readonly droppedAt: Date;
+}
+
+export type ChangeKind = 'enter' | 'leave' | 'flags' | 'drop';
+
+/**
+ * One line of the log. Lines of one command share a mod-sequence; a reader gets all of a mod-sequence or nothing of it.
+ * - `enter`: a stay began in a readable folder. Carries what a view shows.
+ * - `leave`: a stay ended; with `level`, only for that level (EXPUNGE in Trash).
+ * - `flags`: flags of an open stay changed; with `level`, only of that level. `flags` has the new sets of the levels.
+ * - `drop`: something was put on an action folder by `account`; `uid` is a stay there.
+ * - `notice`: see Notices; `account` has something to be told. (kind 'drop' with folder absent is not used for it.)
+ */
+export interface Change {
+  readonly modSeq: ModSeq;
+  readonly kind: ChangeKind | 'notice';
+  readonly uid: Uid;
+  readonly folder: Folder;
+  readonly entryId: EntryId;
+  readonly messageId: MessageId;
+  readonly owner: string;
+  readonly level?: Level;
+  readonly account?: string;
+  /** For enter and flags: system flags and keywords of each level, blank-separated, e.g. `\Seen $Releasing`. */
+  readonly flags?: Readonly<Partial<Record<Level, string>>>;
+  /** For enter: octets of the shown message, prefix included. */
+  readonly size?: number;
+  /** For enter: milliseconds since 1970. */
+  readonly internalDate?: number;
+}
+
+export interface Account {
+  /** Normal form: `global`, a domain, an address; with a person in front where several share it: `ann*global`. */
+  readonly name: string;
+  readonly scope: Scope;
+  readonly person?: string;
+  readonly createdAt: Date;
+  readonly passwordChangedAt: Date;
+}

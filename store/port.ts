@@ -1,0 +1,482 @@
+/**
+ * What a store promises. Every driver keeps all of it; test/store/contract plays it against each of them.
+ *
+ * True of every method:
+ * - A method that changes something is one transaction, all of it or nothing, and durable when its promise resolves.
+ * - Numbers (UIDs, mod-sequences) are taken inside the writing transaction: no reader, in any process, ever sees a UID
+ *   or a mod-sequence before every smaller one (DESIGN §3).
+ * - Nothing blocks the event loop: no query and no disk access runs on the caller's thread.
+ * - Time is the store's clock. A caller never passes "now".
+ * - Throws StoreBusy (no write lock in time), StoreFull (no space), StoreUnavailable (gone, damaged, read-only): all of
+ *   them temporary for whoever holds mail. See errors.ts.
+ */
+import type {
+  Account,
+  ActionName,
+  Actor,
+  Change,
+  ClaimedJob,
+  Direction,
+  Drop,
+  DropMode,
+  Entry,
+  EntryClass,
+  EntryId,
+  EnvelopeParams,
+  Folder,
+  Job,
+  Level,
+  Message,
+  MessageId,
+  ModSeq,
+  ReadableFolder,
+  Scope,
+  Step,
+  Summary,
+  SummarySection,
+  Uid,
+  Verdict,
+} from './model.ts';
+
+export interface Store {
+  readonly messages: Messages;
+  readonly entries: Entries;
+  readonly drops: Drops;
+  readonly jobs: Jobs;
+  readonly changes: Changes;
+  readonly views: Views;
+  readonly accounts: Accounts;
+  readonly notices: Notices;
+  readonly settings: Settings;
+  /** Non-zero, made at installation (DESIGN §3). */
+  readonly uidValidity: number;
+  /**
+   * Work that nobody asks for, done by whoever runs workers, safe to run by several at once: seals or rolls back drops
+   * whose lease ran out, makes the jobs of sealed drops claimable when their undo window has passed, ends the stays of
+   * released copies that are due to leave, sweeps bytes that were never admitted (older than a day), trims the change
+   * log. Answers when something is known to be due next. Bounded work per call; `more` says to call again at once.
+   */
+  housekeep(): Promise<{ readonly more: boolean; readonly nextDueAt?: Date }>;
+  /** Ends the threads after all accepted work is durable. Later calls throw StoreUnavailable. */
+  close(): Promise<void>;
+}
+
+// ---------------------------------------------------------------------------------------------------------- messages
+
+/** Bytes on their way in: written, hashed and counted, not yet a message. Use once, in `admit` or `appendForTraining`. */
+export interface StoredBytes {
+  readonly token: string;
+  readonly size: number;
+  /** SHA-256 of the bytes, hex. */
+  readonly sha256: string;
+}
+
+export interface Messages {
+  /**
+   * Takes bytes, streaming; no more than a few hundred kilobytes of them are in memory. They become durable no later than
+   * the entry that names them. Bytes that no `admit` ever names are swept after a day. An error of `source` is passed on
+   * and leaves nothing behind.
+   */
+  put(source: AsyncIterable<Uint8Array>): Promise<StoredBytes>;
+  /** Gives up bytes that will not be admitted (a duplicate, a connection lost). Never throws for unknown tokens. */
+  discard(bytes: StoredBytes): Promise<void>;
+  /**
+   * Reads `length` octets from `offset` (to the end when left out), streaming, with a bounded read-ahead. Holds no
+   * transaction while the consumer is slow. @throws NotFound  the bytes were purged
+   */
+  read(id: MessageId, offset?: number, length?: number): AsyncIterable<Uint8Array>;
+  get(id: MessageId): Promise<Message | undefined>;
+  /** The block that the filter wrote above the message, taken off at arrival; empty when there was none. */
+  filterBlock(id: MessageId): Promise<Uint8Array>;
+  /** Sections of many messages, in the order of `ids`; an unknown id gives empty sections. */
+  summaries(ids: readonly MessageId[], sections: readonly SummarySection[]): Promise<PackedSections>;
+}
+
+/** Many small byte strings in one buffer that crosses threads without a copy. */
+export interface PackedSections {
+  readonly bytes: Uint8Array;
+  /** Section s of message m lies from ends[m*k+s-1] (0 for the first) to ends[m*k+s], k being the number of sections. */
+  readonly ends: Uint32Array;
+}
+
+// ----------------------------------------------------------------------------------------------------------- entries
+
+export interface NewMessage {
+  readonly bytes: StoredBytes;
+  readonly bodySha256: string;
+  readonly headerSize: number;
+  readonly sender: string;
+  readonly params: EnvelopeParams;
+  readonly filterBlock: Uint8Array;
+  readonly summary: Summary;
+}
+
+export interface NewEntry {
+  readonly owner: string;
+  readonly recipient: string;
+  readonly orcpt?: string;
+  readonly direction: Direction;
+  readonly class: EntryClass;
+  readonly verdict: Verdict;
+  readonly internalDate?: Date;
+  /** Header lines shown above the message; every `{id}` in it becomes the entry's id. */
+  readonly prefix: string;
+  /** Flags and keywords at all levels, e.g. ['\\Seen', '$x']; none by default. */
+  readonly flags?: readonly string[];
+  /** Folds onto an entry that has the same key (DESIGN §7.9). Absent: never folds. */
+  readonly repeat?: {
+    readonly key: string;
+    /** Fold only onto entries held within this time; absent: at least 5 days and as long as the entry exists. */
+    readonly withinMs?: number;
+  };
+  /** The arriving message is a released one that the filter hands back (DESIGN §7.6); see HandBack. */
+  readonly handBack?: HandBack;
+}
+
+/** A returning message whose signed header was found valid, for the same recipient and the same body. */
+export interface HandBack {
+  readonly entryId: EntryId;
+  /** Prefix for the entry's new stay; `{id}` as above. */
+  readonly prefix: string;
+}
+
+export type Admitted = {
+  readonly entryId: EntryId;
+  /** UID of the open stay (for a repeat: of the entry as it is, if it has one). */
+  readonly uid?: Uid;
+} & ({ readonly how: 'new' } | { readonly how: 'repeat' } | { readonly how: 'handed-back' });
+
+/** What selects stays of one folder in one scope. UIDs ascending, without repeats. */
+export interface StaySet {
+  readonly scope: Scope;
+  readonly folder: ReadableFolder;
+  readonly uids: readonly Uid[];
+}
+
+/** Why an entry was left out of what was asked. */
+export type RefusalReason =
+  | 'released' //    on its way or done by another release action
+  | 'discarded'
+  | 'trained'
+  | 'being-delivered' // leased just now
+  | 'on-its-way' //  undo: too late
+  | 'no-recipient' // nobody knows whom to deliver it to
+  | 'not-allowed'; // this folder does not take it (wrong class)
+export interface Refusal {
+  readonly uid: Uid;
+  readonly reason: RefusalReason;
+}
+
+/** From a UID in the source folder to the UID in the target folder; COPYUID is made of these. Ascending by `from`. */
+export interface Pair {
+  readonly from: Uid;
+  readonly to: Uid;
+}
+
+export interface Taken {
+  readonly pairs: readonly Pair[];
+  /** UIDs whose stay in the source folder is over (all of `pairs` for a MOVE, none for a COPY that stays). */
+  readonly left: readonly Uid[];
+  readonly refused: readonly Refusal[];
+  /** Asked for, but in no stay that is open in that folder and scope, and no earlier drop of this account explains it. */
+  readonly unknown: readonly Uid[];
+  /** The change log's end after this; 0 if nothing changed. */
+  readonly modSeq: ModSeq;
+}
+
+export interface Entries {
+  /**
+   * Keeps a message and one entry per recipient. An entry whose repeat key is known is not made again; if none is left to
+   * make, the bytes are given up. Concurrent admits share a transaction; each keeps its own all-or-nothing.
+   * @throws StoreFull, StoreBusy, StoreUnavailable: nothing was kept
+   */
+  admit(message: NewMessage, entries: readonly NewEntry[]): Promise<readonly Admitted[]>;
+
+  get(id: EntryId): Promise<Entry | undefined>;
+  /** The entry that has or had this UID in any folder (DESIGN §7.3). */
+  byUid(uid: Uid): Promise<Entry | undefined>;
+  /** Entries of a scope, newest first, for lists outside IMAP. */
+  list(query: ListQuery): Promise<readonly ListedEntry[]>;
+  /** Everything known about one entry: its stays, drops and jobs, oldest first. */
+  history(id: EntryId): Promise<History | undefined>;
+
+  /**
+   * Adds, removes or replaces flags of open stays at one level. System flags and keywords alike; `$Releasing`,
+   * `$ReleaseFailed`, `$Trained` cannot be added (silently kept as they are by replace and add), but can be removed.
+   * With `unchangedSince`, a stay whose mod-sequence at this level is larger is left alone and named in `modified`
+   * (RFC 7162 §3.1.3). UIDs that are not there are ignored. Nothing that stays the same gets a new mod-sequence.
+   */
+  setFlags(stays: StaySet, change: FlagChange): Promise<FlagsSet>;
+
+  /**
+   * EXPUNGE (DESIGN §7.5, §7.6, §7.8). Caught, Training Requested: a held entry is discarded (trash; state discarded); one
+   * trained by COPY goes to trash as trained; one that is dropped or released only leaves the view. Trash: the stay is
+   * over for this level only. UIDs that are not there are ignored. Answers the UIDs that left.
+   */
+  expunge(stays: StaySet, actor: Actor): Promise<{ readonly left: readonly Uid[]; readonly modSeq: ModSeq }>;
+}
+
+export interface ListQuery {
+  readonly scope: Scope;
+  readonly folder?: ReadableFolder;
+  readonly states?: readonly Entry['state'][];
+  /** Only entries older than this one (paging). */
+  readonly before?: EntryId;
+  readonly limit: number;
+}
+export interface ListedEntry extends Entry {
+  readonly message: Message;
+}
+export interface History {
+  readonly entry: Entry;
+  readonly message: Message;
+  readonly stays: readonly {
+    readonly uid: Uid;
+    readonly folder: Folder;
+    readonly beganAt: Date;
+    readonly endedAt?: Date;
+  }[];
+  readonly drops: readonly Drop[];
+  readonly jobs: readonly Job[];
+}
+
+export interface FlagChange {
+  readonly op: 'add' | 'remove' | 'replace';
+  readonly flags: readonly string[];
+  readonly unchangedSince?: ModSeq;
+}
+export interface FlagsSet {
+  readonly changed: readonly { readonly uid: Uid; readonly flags: string; readonly modSeq: ModSeq }[];
+  readonly modified: readonly Uid[];
+  readonly modSeq: ModSeq;
+}
+
+// ------------------------------------------------------------------------------------------------------------- drops
+
+export interface DropRequest {
+  readonly actor: Actor;
+  readonly scope: Scope;
+  readonly folder: ReadableFolder;
+  readonly action: ActionName;
+  readonly mode: DropMode;
+  /** 0 for none. The jobs can be claimed this long after the drop was sealed. */
+  readonly undoMs: number;
+  /** What follows the `@` in the Resent-Message-ID that all tries carry. */
+  readonly hostname: string;
+}
+
+/** An open drop: chunks are put onto it, then it is sealed. Its lease belongs to the process that began it. */
+export interface OpenDrop extends DropRequest {
+  readonly id: string;
+  readonly lease: string;
+}
+
+/** A UID range, both ends included, as a client wrote it. */
+export interface UidRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface Drops {
+  /** Names a new drop. Writes nothing yet: an interrupted command that took nothing leaves nothing. */
+  begin(request: DropRequest): OpenDrop;
+
+  /**
+   * Puts one chunk (at most 1000) of open stays on the drop's action: the rules of DESIGN §7.3, §7.5 and §7.6 for
+   * `mode`. Renews and checks the drop's lease in the same transaction. With `last`, the drop is sealed in it as well.
+   * - MOVE: each UID by itself: taken; or explained by an earlier drop of this account onto the same action (its pair
+   *   again, and its stay, if still open, ends); or in `refused`; or in `unknown`.
+   * - COPY onto Release folders and Spam/Not Spam: the stay goes on, with `$Releasing` or `$Trained` at all levels.
+   *   If any UID is refused or unknown the chunk takes nothing; the caller then rolls the drop back.
+   * - COPY onto (discard) and out of (restore) Trash: as MOVE, but all or nothing.
+   * - `restore` puts back into the folder each entry came from; `to` are UIDs there. `restoreTo` must be that folder
+   *   for every entry, others are refused 'not-allowed'.
+   * Repeating a chunk takes and queues nothing twice. @throws LeaseLost
+   */
+  take(
+    drop: OpenDrop,
+    uids: readonly Uid[],
+    options: { readonly last: boolean; readonly restoreTo?: ReadableFolder },
+  ): Promise<Taken>;
+
+  /** Seals a drop whose last chunk was taken without `last`. Idempotent. @throws LeaseLost */
+  seal(drop: OpenDrop): Promise<void>;
+
+  /** Takes back all chunks of an unsealed drop (RFC 3501 §6.4.7). Entries whose stay has ended come back under a new UID. */
+  rollBack(drop: OpenDrop): Promise<void>;
+
+  /**
+   * Pairs of earlier drops of this account from `folder` onto `action` that can still be undone, for source UIDs within
+   * `ranges` (a client that lost the answer of its MOVE asks again; DESIGN §7.5).
+   */
+  earlierPairs(
+    actor: Actor,
+    scope: Scope,
+    folder: ReadableFolder,
+    action: ActionName,
+    ranges: readonly UidRange[],
+  ): Promise<readonly Pair[]>;
+
+  /**
+   * Undo (DESIGN §7.5): UIDs in an action folder, within `ranges`. For each that stands for a drop of this account whose
+   * deliver job (for Spam/Not Spam: train job) is neither leased nor ended: cancels all unfinished jobs of that drop for
+   * the entry; the entry is held again in the folder it came from, under a new UID (also after a COPY: the old one ends).
+   * With `backTo`, entries that came from another folder are ignored. Too late: in `refused` ('on-its-way').
+   * Any other UID is ignored. Pairs are from UIDs of the action folder to UIDs of the folder.
+   */
+  undo(
+    actor: Actor,
+    scope: Scope,
+    folder: Folder,
+    ranges: readonly UidRange[],
+    backTo?: ReadableFolder,
+  ): Promise<Taken>;
+
+  /**
+   * APPEND onto Spam / Not Spam: keeps message and drop, sealed, with one train job; no entry, no UID. Queues nothing if
+   * this account's last training of the same bytes was of the same class; answers whether it did.
+   */
+  appendForTraining(
+    message: NewMessage,
+    drop: Omit<DropRequest, 'folder' | 'mode'>,
+  ): Promise<{ readonly queued: boolean }>;
+
+  /**
+   * Entries of the scope that are held and whose bytes have this SHA-256 (hex), for an APPEND onto a Release folder;
+   * with their open stay.
+   */
+  heldByHash(scope: Scope, sha256: string): Promise<readonly Entry[]>;
+}
+
+// -------------------------------------------------------------------------------------------------------------- jobs
+
+export interface JobClaim {
+  readonly steps: readonly Step[];
+  readonly limit: number;
+  readonly leaseMs: number;
+}
+
+/** How a try ended. `said`: the other side's own words, control characters removed by the caller, ≤ 1000 characters. */
+export type Outcome =
+  /** Delivered, or learned. deliver: the entry is released; a COPYed stay leaves after `leaveAfterMs`, a waiting one at once. */
+  | { readonly kind: 'done'; readonly said: string; readonly leaveAfterMs: number }
+  /**
+   * Will not succeed. deliver: the entry is held again in its own folder under a new UID, `$ReleaseFailed`, with `prefix`
+   * above it (`{id}` as in NewEntry); an open stay ends in the same transaction; `notice` is left for the account that
+   * dropped it. train: only recorded.
+   */
+  | { readonly kind: 'failed'; readonly said: string; readonly prefix?: string; readonly notice?: string }
+  /**
+   * Later again. `show`: the entry, still dropped, gets a stay in its own folder under a new UID, `$Releasing`, with that
+   * prefix; an open stay ends in the same transaction. Only for deliver.
+   */
+  | { readonly kind: 'later'; readonly said: string; readonly afterMs: number; readonly show?: { readonly prefix: string } };
+
+export interface Jobs {
+  /**
+   * Leases due jobs, oldest first, also those whose lease ran out. Each is claimed by one caller only. `attempts` counts
+   * this try. Jobs of one entry and step never run twice at once.
+   */
+  claim(claim: JobClaim): Promise<readonly ClaimedJob[]>;
+  /** Prolongs a lease. @throws LeaseLost */
+  renew(job: ClaimedJob, leaseMs: number): Promise<void>;
+  /**
+   * Records how a try ended and does what that means for the entry, in one transaction. @throws LeaseLost  somebody else
+   * has it, or the entry was handed back: nothing is recorded
+   */
+  finish(job: ClaimedJob, outcome: Outcome): Promise<void>;
+  /** Gives a claimed job back untried (shutdown): due at once, the try not counted. Never throws for a lost lease. */
+  release(job: ClaimedJob): Promise<void>;
+  get(key: string): Promise<Job | undefined>;
+  ofDrop(dropId: string): Promise<readonly Job[]>;
+  /** Train jobs that ended with the outcome "no trainer": due again, while the bytes exist. Answers how many. */
+  retryUntrained(): Promise<number>;
+  counts(): Promise<{ readonly [state in Job['state']]: number }>;
+}
+
+// ----------------------------------------------------------------------------------------------------- changes, views
+
+export interface Changes {
+  /**
+   * Lines after `since`, ascending, whole mod-sequences, about `limit` lines. `end` is the mod-sequence up to which this
+   * answer is complete. `lost`: the log was trimmed past `since`; load the view anew.
+   */
+  since(
+    since: ModSeq,
+    limit: number,
+  ): Promise<{ readonly changes: readonly Change[]; readonly end: ModSeq; readonly more: boolean; readonly lost: boolean }>;
+  /** The end of the log as of the last commit. */
+  end(): Promise<ModSeq>;
+  /**
+   * Calls `ring` soon (this process: at once; another on the same store: within 200 ms) after changes were committed. A
+   * hint, may be lost or come for nothing. Answers the way to stop it.
+   */
+  watch(ring: () => void): () => void;
+}
+
+/** A folder of a scope as columns, index by index one stay, ascending by UID. */
+export interface ViewSnapshot {
+  readonly uids: Uint32Array;
+  readonly entryIds: Uint32Array;
+  readonly messageIds: Float64Array;
+  readonly sizes: Uint32Array;
+  /** Milliseconds since 1970. */
+  readonly internalDates: Float64Array;
+  readonly modSeqs: Float64Array;
+  /** Index into `flagSets` for each stay: few different sets exist. */
+  readonly flagSet: Uint32Array;
+  /** E.g. ['', '\\Seen', '\\Seen $Releasing']. */
+  readonly flagSets: readonly string[];
+  /** Highest UID ever given in this folder and scope, plus one; at least 1 (DESIGN §7.4). */
+  readonly uidNext: Uid;
+  /** Last mod-sequence of this folder at this level; at least 1. */
+  readonly highestModSeq: ModSeq;
+  /** The log's end in the same snapshot: apply only later changes. */
+  readonly asOf: ModSeq;
+}
+
+export interface Views {
+  /** One ordered scan, in one read snapshot. */
+  load(scope: Scope, folder: ReadableFolder): Promise<ViewSnapshot>;
+  /** UIDNEXT and HIGHESTMODSEQ of any folder, action folders included. */
+  top(scope: Scope, folder: Folder): Promise<{ readonly uidNext: Uid; readonly highestModSeq: ModSeq }>;
+  /** Prefixes of stays, in the order of `uids`; '' for none or unknown. */
+  prefixes(uids: readonly Uid[]): Promise<readonly string[]>;
+  /** UIDs of ended stays of this folder and scope, within `ranges`, that left after `since`; for VANISHED. */
+  vanished(
+    scope: Scope,
+    folder: ReadableFolder,
+    since: ModSeq,
+    ranges: readonly UidRange[],
+  ): Promise<{ readonly uids: Uint32Array; readonly lost: boolean }>;
+}
+
+// ---------------------------------------------------------------------------------------------------------- accounts
+
+export interface Accounts {
+  /** @throws Conflict  there is one of that name */
+  add(account: { readonly name: string; readonly scope: Scope; readonly person?: string; readonly passwordHash: string }): Promise<void>;
+  /** @throws NotFound */
+  setPassword(name: string, passwordHash: string): Promise<void>;
+  remove(name: string): Promise<boolean>;
+  get(name: string): Promise<(Account & { readonly passwordHash: string }) | undefined>;
+  list(): Promise<readonly Account[]>;
+}
+
+/** What an account has to be told once, in words, whenever one of its sessions is there. */
+export interface Notices {
+  /** Takes all waiting notices of the account away and answers them, oldest first. Each is given to one caller only. */
+  take(account: string): Promise<readonly string[]>;
+}
+
+/** Small named values: keys, subscriptions, the help text's UID. */
+export interface Settings {
+  get(name: string): Promise<Uint8Array | undefined>;
+  put(name: string, value: Uint8Array): Promise<void>;
+  /** Writes `value` only if the name has none; answers what stands there afterwards. */
+  putIfAbsent(name: string, value: Uint8Array): Promise<Uint8Array>;
+  /** UID of the help message with this text in this account's INBOX: the same as long as the text is, else a new one. */
+  helpUid(account: string, textHash: string): Promise<Uid>;
+}
+
+export type { Folder, Level };
