@@ -370,7 +370,12 @@ export type Outcome =
    * Later again. `show`: the entry, still dropped, gets a stay in its own folder under a new UID, `$Releasing`, with that
    * prefix; an open stay ends in the same transaction. Only for deliver.
    */
-  | { readonly kind: 'later'; readonly said: string; readonly afterMs: number; readonly show?: { readonly prefix: string } };
+  | {
+      readonly kind: 'later';
+      readonly said: string;
+      readonly afterMs: number;
+      readonly show?: { readonly prefix: string };
+    };
 
 export interface Jobs {
   /**
@@ -404,7 +409,12 @@ export interface Changes {
   since(
     since: ModSeq,
     limit: number,
-  ): Promise<{ readonly changes: readonly Change[]; readonly end: ModSeq; readonly more: boolean; readonly lost: boolean }>;
+  ): Promise<{
+    readonly changes: readonly Change[];
+    readonly end: ModSeq;
+    readonly more: boolean;
+    readonly lost: boolean;
+  }>;
   /** The end of the log as of the last commit. */
   end(): Promise<ModSeq>;
   /**
@@ -442,20 +452,18 @@ export interface Views {
   top(scope: Scope, folder: Folder): Promise<{ readonly uidNext: Uid; readonly highestModSeq: ModSeq }>;
   /** Prefixes of stays, in the order of `uids`; '' for none or unknown. */
   prefixes(uids: readonly Uid[]): Promise<readonly string[]>;
-  /** UIDs of ended stays of this folder and scope, within `ranges`, that left after `since`; for VANISHED. */
-  vanished(
-    scope: Scope,
-    folder: ReadableFolder,
-    since: ModSeq,
-    ranges: readonly UidRange[],
-  ): Promise<{ readonly uids: Uint32Array; readonly lost: boolean }>;
 }
 
 // ---------------------------------------------------------------------------------------------------------- accounts
 
 export interface Accounts {
   /** @throws Conflict  there is one of that name */
-  add(account: { readonly name: string; readonly scope: Scope; readonly person?: string; readonly passwordHash: string }): Promise<void>;
+  add(account: {
+    readonly name: string;
+    readonly scope: Scope;
+    readonly person?: string;
+    readonly passwordHash: string;
+  }): Promise<void>;
   /** @throws NotFound */
   setPassword(name: string, passwordHash: string): Promise<void>;
   remove(name: string): Promise<boolean>;

@@ -1,11 +1,23 @@
 /** What happened, in the product's words, for whoever shows it (the demo's lines, the log). Never the truth: that is the store. */
 export type ProductEvent =
-  | { readonly kind: 'arrived'; readonly entryId: number; readonly owner: string; readonly subject: string; readonly reason: string }
+  | {
+      readonly kind: 'arrived';
+      readonly entryId: number;
+      readonly owner: string;
+      readonly subject: string;
+      readonly reason: string;
+    }
   | { readonly kind: 'repeated'; readonly entryId: number; readonly owner: string; readonly subject: string }
   | { readonly kind: 'handed-back'; readonly entryId: number; readonly owner: string; readonly subject: string }
   | {
       /** A job's try ended. `said` is the other side's own words. */
-      readonly kind: 'released' | 'release-failed' | 'release-waits' | 'trained' | 'training-refused' | 'training-waits';
+      readonly kind:
+        | 'released'
+        | 'release-failed'
+        | 'release-waits'
+        | 'trained'
+        | 'training-refused'
+        | 'training-waits';
       readonly entryId?: number;
       readonly owner: string;
       readonly subject: string;

@@ -1,0 +1,42 @@
+/**
+ * One command's view of the writing transaction. The writer thread opens a transaction for a batch of commands and a
+ * savepoint for each; a command sees only this. Everything here is synchronous: the writer thread may block.
+ */
+import type { StatementSync } from '@photostructure/sqlite';
+import type { Change, ModSeq, Scope, Uid } from '../model.ts';
+
+export interface Tx {
+  /** The store's clock, milliseconds since 1970, the same for the whole batch. */
+  readonly now: number;
+  /** Prepared once a text, kept for the life of the thread; rows are objects by column name. */
+  sql(text: string): StatementSync;
+  /** The next UID of the installation. */
+  nextUid(): Uid;
+  /** This command's mod-sequence, taken at the first call, the same at later ones. */
+  modSeq(): ModSeq;
+  /** Whether modSeq() was called: 0 or the number. */
+  readonly takenModSeq: ModSeq | 0;
+  /**
+   * Appends a line to the change log at this command's mod-sequence and keeps `tops` current: an `enter` or `drop` raises
+   * the folder's highest UID in all three scopes of the owner; `enter`, `leave`, `flags`, `drop` raise the folder's last
+   * mod-sequence, in all three scopes or that of `level`.
+   */
+  log(change: Omit<Change, 'modSeq'>): void;
+}
+
+export function scopeKey(scope: Scope): string {
+  if (scope.level === 'global') return 'g';
+  return scope.level === 'domain' ? `d:${scope.domain}` : `r:${scope.address}`;
+}
+
+export function scopeOf(key: string): Scope {
+  if (key === 'g') return { level: 'global' };
+  return key.startsWith('d:')
+    ? { level: 'domain', domain: key.slice(2) }
+    : { level: 'recipient', address: key.slice(2) };
+}
+
+/** The domain of an owner in normal form; '' for the owner ''. */
+export function domainOf(owner: string): string {
+  return owner.slice(owner.lastIndexOf('@') + 1);
+}
