@@ -2,14 +2,15 @@
  * One command's view of the writing transaction. The writer thread opens a transaction for a batch of commands and a
  * savepoint for each; a command sees only this. Everything here is synchronous: the writer thread may block.
  */
-import type { StatementSync } from '@photostructure/sqlite';
+
 import type { Change, ModSeq, Scope, Uid } from '../model.ts';
+import type { Statement } from './sqlite.ts';
 
 export interface Tx {
   /** The store's clock, milliseconds since 1970, the same for the whole batch. */
   readonly now: number;
   /** Prepared once a text, kept for the life of the thread; rows are objects by column name. */
-  sql(text: string): StatementSync;
+  sql(text: string): Statement;
   /** The next UID of the installation. */
   nextUid(): Uid;
   /** This command's mod-sequence, taken at the first call, the same at later ones. */
