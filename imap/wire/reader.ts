@@ -193,7 +193,7 @@ export class Reader implements Args {
     while (at < this.#bytes.length && (classes[this.#bytes[at]!]! & kind) !== 0) at++;
     if (at === start) throw this.#expected(what);
     this.#at = at;
-    return this.#bytes.latin1Slice(start, at);
+    return this.#bytes.toString('latin1', start, at);
   }
 
   #digits(max: number, what: string): number {
@@ -240,7 +240,9 @@ export class Reader implements Args {
       const octet = this.#bytes[at]!;
       if (octet === QUOTE) {
         this.#at = at + 1;
-        return escapes === 0 ? this.#bytes.subarray(start, at) : unescape(this.#bytes.subarray(start, at), escapes);
+        return escapes === 0
+          ? this.#bytes.subarray(start, at)
+          : withoutEscapes(this.#bytes.subarray(start, at), escapes);
       }
       if (octet === 0 || octet === 13 || octet === 10) break;
       if (octet !== BACKSLASH) continue;
@@ -256,7 +258,7 @@ export class Reader implements Args {
   }
 }
 
-function unescape(quoted: Buffer, escapes: number): Buffer {
+function withoutEscapes(quoted: Buffer, escapes: number): Buffer {
   const bytes = Buffer.allocUnsafe(quoted.length - escapes);
   for (let from = 0, to = 0; from < quoted.length; from++, to++) {
     if (quoted[from] === BACKSLASH) from++;
@@ -270,7 +272,7 @@ function textOf(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch {
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
   }
 }
 
