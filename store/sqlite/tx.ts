@@ -3,16 +3,22 @@
  * savepoint for each; a command sees only this. Everything here is synchronous: the writer thread may block.
  */
 
-import type { Change, ModSeq, Scope, Uid } from '../model.ts';
+import type { Change, MessageId, ModSeq, Scope, Uid } from '../model.ts';
 import type { Statement } from './sqlite.ts';
 
-export interface Tx {
+/** What a command may do that only reads: all of it in one snapshot. */
+export interface Snapshot {
   /** The store's clock, milliseconds since 1970, the same for the whole batch. */
   readonly now: number;
   /** Prepared once a text, kept for the life of the thread; rows are objects by column name. */
   sql(text: string): Statement;
+}
+
+export interface Tx extends Snapshot {
   /** The next UID of the installation. */
   nextUid(): Uid;
+  /** The next identity of a stored message. */
+  nextMessageId(): MessageId;
   /** This command's mod-sequence, taken at the first call, the same at later ones. */
   modSeq(): ModSeq;
   /** Whether modSeq() was called: 0 or the number. */

@@ -72,6 +72,9 @@ CREATE TABLE entries (
 CREATE INDEX entries_by_owner ON entries (owner, folder, uid) WHERE uid IS NOT NULL;
 CREATE INDEX entries_by_domain ON entries (owner_domain, folder, uid) WHERE uid IS NOT NULL;
 CREATE INDEX entries_by_folder ON entries (folder, uid) WHERE uid IS NOT NULL;
+-- Lists outside IMAP go by id, which every index of this table ends with, and want entries without a stay, too.
+CREATE INDEX entries_of_owner ON entries (owner);
+CREATE INDEX entries_of_domain ON entries (owner_domain);
 CREATE INDEX entries_by_message ON entries (message_id);
 CREATE INDEX entries_due_to_leave ON entries (leave_at) WHERE leave_at IS NOT NULL;
 
@@ -86,7 +89,8 @@ CREATE TABLE stays (
   ended_at INTEGER,
   ended_mod_seq INTEGER,
   drop_id TEXT, --  in an action folder: the drop that it stands for
-  from_uid INTEGER -- in an action folder: the stay that was put there
+  from_uid INTEGER, -- in an action folder: the stay that was put there
+  prefix TEXT -- what an ended stay showed, where the entry has another prefix by now
 );
 CREATE INDEX stays_by_entry ON stays (entry_id);
 CREATE INDEX stays_by_source ON stays (from_uid) WHERE from_uid IS NOT NULL;

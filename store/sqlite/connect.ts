@@ -1,0 +1,137 @@
+/**
+ * A connection to the store's file, with the settings every connection has, and the statements prepared on it. Only the
+ * threads call this: everything here blocks.
+ */
+import { type BigIntStats, statSync } from 'node:fs';
+import { StoreUnavailable } from '../errors.ts';
+import { breaksConnection } from './fault.ts';
+import { Database, type DatabaseHandle, type Statement } from './sqlite.ts';
+
+/** What a thread is started with. */
+export interface ThreadOptions {
+  /** Absolute path. */
+  readonly file: string;
+  readonly busyTimeoutMs: number;
+  /** false: a crash of the machine may lose commits (tests). */
+  readonly durable: boolean;
+  /** A Float64 of milliseconds that is added to the machine's clock. */
+  readonly clock?: SharedArrayBuffer;
+  /** An Int32: the file may not grow past so many pages, as on a full disk (tests); 0 for no limit. */
+  readonly pageLimit?: SharedArrayBuffer;
+}
+
+/** The store's clock in milliseconds since 1970. */
+export function clockOf(options: ThreadOptions): () => number {
+  if (!options.clock) return Date.now;
+  const offset = new Float64Array(options.clock);
+  return () => Math.trunc(Date.now() + offset[0]!);
+}
+
+/** 8 MB a thread: the upper levels of every index stay in memory at millions of entries. */
+const cacheKiB = 8 * 1024;
+/** A checkpoint every 16 MB of log: each costs two fsyncs. */
+const checkpointPages = 4000;
+
+export class Connection {
+  readonly db: DatabaseHandle;
+  readonly #file: string;
+  readonly #identity: string;
+  readonly #statements = new Map<string, Statement>();
+  readonly #arrays = new Map<string, Statement>();
+
+  /** The file has to exist already: SQLite would make an empty one in the place of a file that is gone. */
+  constructor(options: ThreadOptions) {
+    this.#file = options.file;
+    this.#identity = identityOf(options.file);
+    this.db = new Database(options.file, { timeout: options.busyTimeoutMs, enableForeignKeyConstraints: true });
+    try {
+      this.db.exec(`PRAGMA synchronous = ${options.durable ? 'FULL' : 'OFF'}`);
+      this.db.exec(`PRAGMA cache_size = -${cacheKiB}`);
+      this.db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
+      this.db.exec('PRAGMA temp_store = MEMORY');
+    } catch (error) {
+      this.db.close();
+      throw error;
+    }
+  }
+
+  /** Prepared at the first call; rows are objects. */
+  readonly sql = (text: string): Statement => {
+    let statement = this.#statements.get(text);
+    if (!statement) {
+      statement = this.db.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  };
+
+  /** Prepared at the first call; rows are arrays, which is faster for many rows. */
+  readonly arrays = (text: string): Statement => {
+    let statement = this.#arrays.get(text);
+    if (!statement) {
+      statement = this.db.prepare(text);
+      statement.setReturnArrays(true);
+      this.#arrays.set(text, statement);
+    }
+    return statement;
+  };
+
+  /** Whether the file at the path is still the one that is open: what is written to a removed file is lost. */
+  get isInPlace(): boolean {
+    try {
+      return identityOf(this.#file) === this.#identity;
+    } catch {
+      return false;
+    }
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#arrays.clear();
+    this.db.close();
+  }
+}
+
+function identityOf(file: string): string {
+  let stat: BigIntStats;
+  try {
+    stat = statSync(file, { bigint: true });
+  } catch (cause) {
+    throw new StoreUnavailable('The store cannot be opened: its file is gone', { cause });
+  }
+  return `${stat.dev}/${stat.ino}`;
+}
+
+/**
+ * Keeps one connection for a thread, and opens a new one when the old one broke or the file was put in place anew: so
+ * service resumes by itself when a cause of trouble is gone.
+ */
+export class Reconnecting {
+  #connection: Connection | undefined;
+  readonly #open: () => Connection;
+
+  constructor(open: () => Connection) {
+    this.#open = open;
+  }
+
+  get(): Connection {
+    if (this.#connection && !this.#connection.isInPlace) this.drop();
+    this.#connection ??= this.#open();
+    return this.#connection;
+  }
+
+  /** To be told of every error that came out of a connection. */
+  failed(error: unknown): void {
+    if (breaksConnection(error)) this.drop();
+  }
+
+  drop(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    try {
+      connection?.close();
+    } catch {
+      // A connection that cannot even be closed is given up; the new one does not depend on it.
+    }
+  }
+}
