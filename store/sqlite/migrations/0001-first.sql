@@ -61,6 +61,7 @@ CREATE TABLE entries (
   linked_to INTEGER,
   drop_id TEXT, --    the drop that took it last
   copied_by TEXT, --  the drop that copied it onto Spam or Not Spam while it stays ($Trained)
+  waiting INTEGER NOT NULL DEFAULT 0, -- 1: the open stay shows a delivery that is put off; belongs to the stay
   leave_at INTEGER, -- a released copy leaves its folder then
   flags_r TEXT NOT NULL DEFAULT '',
   flags_d TEXT NOT NULL DEFAULT '',
@@ -88,12 +89,15 @@ CREATE TABLE stays (
   began_at INTEGER NOT NULL,
   ended_at INTEGER,
   ended_mod_seq INTEGER,
-  drop_id TEXT, --  in an action folder: the drop that it stands for
-  from_uid INTEGER, -- in an action folder: the stay that was put there
+  -- Of a stay that a drop began (on an action folder, in Trash by a discard, back home by a restore): that drop, and the
+  -- stay it was taken from.
+  drop_id TEXT,
+  from_uid INTEGER,
   prefix TEXT -- what an ended stay showed, where the entry has another prefix by now
 );
 CREATE INDEX stays_by_entry ON stays (entry_id);
 CREATE INDEX stays_by_source ON stays (from_uid) WHERE from_uid IS NOT NULL;
+CREATE INDEX stays_by_drop ON stays (drop_id) WHERE drop_id IS NOT NULL;
 CREATE INDEX stays_by_end ON stays (ended_mod_seq) WHERE ended_mod_seq IS NOT NULL;
 
 CREATE TABLE drops (
@@ -115,11 +119,12 @@ CREATE TABLE drops (
   ripe_at INTEGER, --     its jobs have due times; null while they have not
   rolled_back_at INTEGER
 );
+CREATE INDEX drops_by_account ON drops (account);
 CREATE INDEX drops_unsealed ON drops (lease_until) WHERE sealed_at IS NULL AND rolled_back_at IS NULL;
 CREATE INDEX drops_unripe ON drops (sealed_at) WHERE sealed_at IS NOT NULL AND ripe_at IS NULL;
 
 CREATE TABLE jobs (
-  key TEXT PRIMARY KEY, -- drop id / entry id / step
+  key TEXT PRIMARY KEY, -- drop id / entry id / step: a range of keys is a drop, which needs no index of its own
   drop_id TEXT NOT NULL REFERENCES drops (id),
   step TEXT NOT NULL,
   entry_id INTEGER, -- null for an appended message
@@ -135,7 +140,6 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_due ON jobs (state, due_at);
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'leased';
-CREATE INDEX jobs_by_drop ON jobs (drop_id);
 CREATE INDEX jobs_by_entry ON jobs (entry_id);
 
 -- What an account last taught about some bytes: the same again is not queued again (APPEND onto Spam, Not Spam).
