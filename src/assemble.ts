@@ -42,6 +42,8 @@ export interface Addresses {
 export interface App {
   readonly store: Store;
   readonly runner: Runner;
+  /** The one way by which mail gets in, also for the demo's injected messages. */
+  admit(mail: IncomingMail): Promise<readonly Admitted[]>;
   /** Begins to listen and to work on jobs. On an error everything that was begun is ended. */
   start(): Promise<Addresses>;
   /** Takes certificate and key from their files again; sessions go on. */
@@ -170,6 +172,7 @@ export async function assemble(
     return {
       store,
       runner,
+      admit: (mail) => admitMessage(ingest, mail),
       async start() {
         try {
           const [imapAddresses, intakeAddresses] = await Promise.all([imap.listen(), intake.listen()]);
