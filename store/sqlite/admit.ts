@@ -4,7 +4,7 @@
  */
 import type { EntryId, MessageId, Uid } from '../model.ts';
 import type { Admitted, NewEntry } from '../port.ts';
-import { homeFolder, recordStay } from './entries.ts';
+import { homeOf, placeOf } from '../transitions.ts';
 import { parseFlags } from './flags.ts';
 import { handBack } from './handback.ts';
 import { type ArrivedMessage, giveUp, keepMessage } from './messages.ts';
@@ -80,7 +80,7 @@ function makeEntry(
   const uid = tx.nextUid();
   const entryId = Number(uid) as EntryId;
   const modSeq = tx.modSeq();
-  const folder = homeFolder(entry);
+  const folder = homeOf(entry);
   const prefix = entry.prefix.replaceAll('{id}', String(entryId));
   const size = Buffer.byteLength(prefix) + messageSize;
   const flags = parseFlags(entry.flags ?? []);
@@ -98,7 +98,7 @@ function makeEntry(
     entry.orcpt ?? null,
     entry.direction,
     entry.class,
-    entry.class === 'training' ? 'training' : 'caught',
+    placeOf(folder),
     uid,
     folder,
     prefix,
@@ -114,7 +114,13 @@ function makeEntry(
     modSeq,
     modSeq,
   );
-  recordStay(tx, { uid, entryId, folder, owner: entry.owner });
+  tx.sql('INSERT INTO stays (uid, entry_id, folder, owner, began_at) VALUES (?, ?, ?, ?, ?)').run(
+    uid,
+    entryId,
+    folder,
+    entry.owner,
+    tx.now,
+  );
   tx.log({
     kind: 'enter',
     uid,

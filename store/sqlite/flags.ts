@@ -4,7 +4,8 @@
  */
 import type { ModSeq, Uid } from '../model.ts';
 import type { FlagChange, FlagsSet, StaySet } from '../port.ts';
-import { hiddenBit, isInScope, letterOf } from './entries.ts';
+import { hiddenBit } from '../transitions.ts';
+import { isInScope, letterOf } from './entries.ts';
 import type { EntryRow } from './rows.ts';
 import type { Tx } from './tx.ts';
 
@@ -61,7 +62,7 @@ export function setFlags(tx: Tx, stays: StaySet, change: FlagChange): FlagsSet {
     const row:
       | (Pick<EntryRow, 'id' | 'message_id' | 'owner' | 'owner_domain' | 'hidden'> & { flags: string; mod_seq: number })
       | undefined = select.get(stays.folder, uid);
-    if (!row || !isInScope(row, stays.scope) || (row.hidden & hiddenBit[level]) !== 0) continue;
+    if (!row || !isInScope(row, stays.scope) || (row.hidden & hiddenBit(level)) !== 0) continue;
     if (change.unchangedSince !== undefined && row.mod_seq > change.unchangedSince) {
       modified.push(uid);
       continue;

@@ -60,7 +60,8 @@ function check(connection: Connection, file: string): void {
   const version = pragma(connection, 'user_version');
   const ours = pragma(connection, 'application_id') === applicationId;
   const empty = pragma(connection, 'schema_version') === 0;
-  if (!ours && !empty) throw new StoreRefused(`${file} is the database of another program; give the store another place`);
+  if (!ours && !empty)
+    throw new StoreRefused(`${file} is the database of another program; give the store another place`);
   if (ours && version > migrations().length)
     throw new StoreRefused(
       `The store was written by a newer version of this program (its schema is ${version}, this program knows ${migrations().length}); run that version, or restore a backup made before the upgrade`,
@@ -111,9 +112,7 @@ function migrate(connection: Connection, options: ThreadOptions): void {
 /** UIDVALIDITY is the second of the installation: non-zero, and larger than that of any store before it (RFC 3501 §2.3.1.1). */
 function install(connection: Connection, now: number): void {
   connection.db.exec(`PRAGMA application_id = ${applicationId}`);
-  connection.db
-    .prepare('INSERT INTO counters VALUES (1, ?, 0, 1, 0, 0)')
-    .run(Math.max(1, Math.trunc(now / 1000)));
+  connection.db.prepare('INSERT INTO counters VALUES (1, ?, 0, 1, 0, 0)').run(Math.max(1, Math.trunc(now / 1000)));
 }
 
 function explain(error: unknown, file: string): unknown {

@@ -25,6 +25,7 @@ export interface EntryRow {
   readonly linked_to: EntryId | null;
   readonly drop_id: string | null;
   readonly copied_by: string | null;
+  readonly waiting: number;
   readonly leave_at: number | null;
   readonly flags_r: string;
   readonly flags_d: string;

@@ -1,10 +1,6 @@
 /**
  * Everything the writer thread can be asked for. Each function takes the command's transaction first and then what the
  * port's method takes; the names are the port's. What a function throws undoes its command alone.
- *
- * Transitions plug in here: drops.take, drops.seal, drops.rollBack, drops.earlierPairs, drops.undo,
- * drops.appendForTraining (its NewMessage arrives as ArrivedMessage of messages.ts: keepMessage stores it), drops.heldByHash,
- * jobs.*, entries.expunge, housekeep.
  */
 import {
   addAccount,
@@ -15,7 +11,12 @@ import {
   setPassword,
   takeNotices,
 } from './accounts.ts';
-import { admit, setFlags } from './entries.ts';
+import { admit } from './admit.ts';
+import { appendForTraining, rollBack, seal, take, undo } from './drops.ts';
+import { expunge } from './expunge.ts';
+import { setFlags } from './flags.ts';
+import { housekeep } from './housekeep.ts';
+import { claim, finish, release, renew, retryUntrained } from './jobs.ts';
 import { discardUpload, uploadChunk } from './messages.ts';
 
 export const writerMethods = {
@@ -23,6 +24,17 @@ export const writerMethods = {
   'messages.discard': discardUpload,
   'entries.admit': admit,
   'entries.setFlags': setFlags,
+  'entries.expunge': expunge,
+  'drops.take': take,
+  'drops.seal': seal,
+  'drops.rollBack': rollBack,
+  'drops.undo': undo,
+  'drops.appendForTraining': appendForTraining,
+  'jobs.claim': claim,
+  'jobs.renew': renew,
+  'jobs.finish': finish,
+  'jobs.release': release,
+  'jobs.retryUntrained': retryUntrained,
   'accounts.add': addAccount,
   'accounts.setPassword': setPassword,
   'accounts.remove': removeAccount,
@@ -30,6 +42,7 @@ export const writerMethods = {
   'settings.put': putSetting,
   'settings.putIfAbsent': putSettingIfAbsent,
   'settings.helpUid': helpUid,
+  housekeep,
 };
 
 export type WriterMethods = typeof writerMethods;

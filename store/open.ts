@@ -1,0 +1,35 @@
+/** Store URL → driver. `sqlite:PATH` keeps everything in one file. */
+import { resolve } from 'node:path';
+import { StoreRefused } from './errors.ts';
+import type { Store } from './port.ts';
+import { openSqlite } from './sqlite/store.ts';
+
+export interface OpenOptions {
+  /** A Float64 of milliseconds that the store adds to the machine's clock: tests move time with it. */
+  readonly clock?: SharedArrayBuffer;
+  /** How long a write waits for another process that writes; 5000 by default. */
+  readonly busyTimeoutMs?: number;
+  /** false: answers before the disk has it; a crash of the machine may lose what was answered. For tests. */
+  readonly durable?: boolean;
+}
+
+/** @throws StoreRefused, StoreUnavailable with a sentence that says what an operator can do */
+export async function openStore(url: string, options: OpenOptions = {}): Promise<Store> {
+  const colon = url.indexOf(':');
+  const driver = colon < 0 ? '' : url.slice(0, colon);
+  if (driver !== 'sqlite')
+    throw new StoreRefused(
+      `The store "${withoutPassword(url)}" is of no known kind; write sqlite: and the path of a file`,
+    );
+  const path = url.slice(colon + 1);
+  if (path === '' || path.startsWith(':') || path.startsWith('file:'))
+    throw new StoreRefused(`The store "${url}" names no file; write sqlite: and the path of a file`);
+  return openSqlite({
+    file: resolve(path),
+    busyTimeoutMs: options.busyTimeoutMs ?? 5000,
+    durable: options.durable ?? true,
+    ...(options.clock ? { clock: options.clock } : {}),
+  });
+}
+
+const withoutPassword = (url: string): string => url.replace(/\/\/[^/@]*@/, '//…@');

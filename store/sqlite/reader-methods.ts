@@ -1,0 +1,38 @@
+/**
+ * Everything a reader thread can be asked for: each call is one read transaction, over before the answer goes out. Each
+ * function takes the snapshot first and then what the port's method takes; the names are the port's.
+ */
+import { getAccount, getSetting, hasNotices, listAccounts } from './accounts.ts';
+import { changesEnd, changesSince } from './changes.ts';
+import { earlierPairs, heldByHash } from './drops.ts';
+import { entryByUid, getEntry, history, listEntries } from './entries.ts';
+import { counts, get as getJob, ofDrop } from './jobs.ts';
+import { filterBlock, getMessage, readPiece, summaries } from './messages.ts';
+import { loadView, prefixes, top } from './views.ts';
+
+export const readerMethods = {
+  'messages.piece': readPiece,
+  'messages.get': getMessage,
+  'messages.filterBlock': filterBlock,
+  'messages.summaries': summaries,
+  'entries.get': getEntry,
+  'entries.byUid': entryByUid,
+  'entries.list': listEntries,
+  'entries.history': history,
+  'drops.earlierPairs': earlierPairs,
+  'drops.heldByHash': heldByHash,
+  'jobs.get': getJob,
+  'jobs.ofDrop': ofDrop,
+  'jobs.counts': counts,
+  'changes.since': changesSince,
+  'changes.end': changesEnd,
+  'views.load': loadView,
+  'views.top': top,
+  'views.prefixes': prefixes,
+  'accounts.get': getAccount,
+  'accounts.list': listAccounts,
+  'notices.any': hasNotices,
+  'settings.get': getSetting,
+};
+
+export type ReaderMethods = typeof readerMethods;

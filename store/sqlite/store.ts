@@ -1,0 +1,234 @@
+/**
+ * The Store of the SQLite driver as the main thread has it: no query runs here, every method is a call to the writer thread
+ * or to a reader (docs/decisions/0002-sqlite-threads.md).
+ */
+import { randomUUID } from 'node:crypto';
+import { StoreUnavailable } from '../errors.ts';
+import type { ModSeq } from '../model.ts';
+import type {
+  Accounts,
+  Changes,
+  Drops,
+  Entries,
+  Jobs,
+  Messages,
+  NewMessage,
+  Notices,
+  Settings,
+  Store,
+  Views,
+} from '../port.ts';
+import type { ThreadOptions } from './connect.ts';
+import type { ArrivedMessage } from './messages.ts';
+import type { AnswerOf, ArgsOf, Opened } from './protocol.ts';
+import { putBytes, readBytes } from './put.ts';
+import type { ReaderMethods } from './reader-methods.ts';
+import { Readers, Thread } from './thread.ts';
+import type { WriterMethods } from './writer-methods.ts';
+
+/** Two: one may load a large view while the other answers. Each costs memory, and SQLite's speed is that of one core each. */
+const readerThreads = 2;
+
+export async function openSqlite(options: ThreadOptions): Promise<Store> {
+  const watchers = new Watchers();
+  const onEnd = (end: ModSeq): void => watchers.grown(end);
+  const writer = new Thread('#store/sqlite/writer', options, onEnd);
+  const readers = new Readers(readerThreads, () => new Thread('#store/sqlite/reader', options, onEnd));
+  watchers.onWatched = (on) => readers.poll(on);
+  try {
+    const opened = await writer.call<Opened>('open', []);
+    watchers.grown(opened.end);
+    return new SqliteStore(writer, readers, watchers, opened.uidValidity);
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
+}
+
+/** Who wants to know that the log has grown. */
+class Watchers {
+  readonly #rings = new Set<() => void>();
+  #end = 0;
+  #closed = false;
+  /** Hears whether anybody watches. */
+  onWatched: (on: boolean) => void = () => undefined;
+
+  /** Own commits and those of others come this way, some of them twice. */
+  grown(end: ModSeq): void {
+    if (end <= this.#end) return;
+    this.#end = end;
+    for (const ring of this.#rings) queueMicrotask(ring); // what one of them throws is not the others' affair
+  }
+
+  watch(ring: () => void): () => void {
+    if (this.#closed) throw new StoreUnavailable('The store is closed');
+    const own = (): void => ring();
+    this.#rings.add(own);
+    if (this.#rings.size === 1) this.onWatched(true);
+    return () => {
+      if (this.#rings.delete(own) && this.#rings.size === 0) this.onWatched(false);
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#rings.clear();
+    this.onWatched(false);
+  }
+}
+
+class SqliteStore implements Store {
+  readonly uidValidity: number;
+  readonly #writer: Thread;
+  readonly #readers: Readers;
+  readonly #watchers: Watchers;
+
+  constructor(writer: Thread, readers: Readers, watchers: Watchers, uidValidity: number) {
+    this.#writer = writer;
+    this.#readers = readers;
+    this.#watchers = watchers;
+    this.uidValidity = uidValidity;
+  }
+
+  readonly messages: Messages = {
+    put: (source) =>
+      putBytes(source, {
+        chunk: (token, number, bytes) => this.#writer.call('messages.upload', [token, number, bytes], [bytes.buffer]),
+        discard: (token) => this.#write('messages.discard', token),
+      }),
+    discard: async (bytes) => {
+      if (!('inline' in bytes)) await this.#write('messages.discard', bytes.token);
+    },
+    read: (id, offset = 0, length = Number.MAX_SAFE_INTEGER - offset) =>
+      readBytes((at, most) => this.#read('messages.piece', id, at, most), id, offset, length),
+    get: (id) => this.#read('messages.get', id),
+    filterBlock: (id) => this.#read('messages.filterBlock', id),
+    summaries: (ids, sections) => this.#read('messages.summaries', ids, sections),
+  };
+
+  readonly entries: Entries = {
+    admit: (message, entries) => {
+      const { packed, transfer } = pack(message);
+      return this.#writer.call('entries.admit', [packed, entries], transfer);
+    },
+    get: (id) => this.#read('entries.get', id),
+    byUid: (uid) => this.#read('entries.byUid', uid),
+    list: (query) => this.#read('entries.list', query),
+    history: (id) => this.#read('entries.history', id),
+    setFlags: (stays, change) => this.#write('entries.setFlags', stays, change),
+    expunge: (stays, actor) => this.#write('entries.expunge', stays, actor),
+  };
+
+  readonly drops: Drops = {
+    begin: (request) => ({ ...request, id: randomUUID(), lease: randomUUID() }),
+    take: (drop, uids, options) => this.#write('drops.take', drop, uids, options),
+    seal: (drop) => this.#write('drops.seal', drop),
+    rollBack: (drop) => this.#write('drops.rollBack', drop),
+    earlierPairs: (actor, scope, folder, action, ranges) =>
+      this.#read('drops.earlierPairs', actor, scope, folder, action, ranges),
+    undo: (actor, scope, folder, ranges, backTo) => this.#write('drops.undo', actor, scope, folder, ranges, backTo),
+    appendForTraining: (message, drop) => {
+      const { packed, transfer } = pack(message);
+      return this.#writer.call('drops.appendForTraining', [packed, drop], transfer);
+    },
+    heldByHash: (scope, sha256) => this.#read('drops.heldByHash', scope, sha256),
+  };
+
+  readonly jobs: Jobs = {
+    claim: (claim) => this.#write('jobs.claim', claim),
+    renew: (job, leaseMs) => this.#write('jobs.renew', job, leaseMs),
+    finish: (job, outcome) => this.#write('jobs.finish', job, outcome),
+    release: (job) => this.#write('jobs.release', job),
+    get: (key) => this.#read('jobs.get', key),
+    ofDrop: (dropId) => this.#read('jobs.ofDrop', dropId),
+    retryUntrained: () => this.#write('jobs.retryUntrained'),
+    counts: () => this.#read('jobs.counts'),
+  };
+
+  readonly changes: Changes = {
+    since: (since, limit) => this.#read('changes.since', since, limit),
+    end: () => this.#read('changes.end'),
+    watch: (ring) => this.#watchers.watch(ring),
+  };
+
+  readonly views: Views = {
+    load: (scope, folder) => this.#read('views.load', scope, folder),
+    top: (scope, folder) => this.#read('views.top', scope, folder),
+    prefixes: (uids) => this.#read('views.prefixes', uids),
+  };
+
+  readonly accounts: Accounts = {
+    add: (account) => this.#write('accounts.add', account),
+    setPassword: (name, passwordHash) => this.#write('accounts.setPassword', name, passwordHash),
+    remove: (name) => this.#write('accounts.remove', name),
+    get: (name) => this.#read('accounts.get', name),
+    list: () => this.#read('accounts.list'),
+  };
+
+  readonly notices: Notices = {
+    // Mostly there is none, and the writer need not be asked.
+    take: async (account) => ((await this.#read('notices.any', account)) ? this.#write('notices.take', account) : []),
+  };
+
+  readonly settings: Settings = {
+    get: (name) => this.#read('settings.get', name),
+    put: (name, value) => this.#write('settings.put', name, value),
+    putIfAbsent: (name, value) => this.#write('settings.putIfAbsent', name, value),
+    helpUid: (account, textHash) => this.#write('settings.helpUid', account, textHash),
+  };
+
+  housekeep(): Promise<{ readonly more: boolean; readonly nextDueAt?: Date }> {
+    return this.#write('housekeep');
+  }
+
+  async close(): Promise<void> {
+    this.#watchers.close();
+    await Promise.all([this.#writer.close(), this.#readers.close()]);
+  }
+
+  #write<M extends keyof WriterMethods>(
+    method: M,
+    ...args: ArgsOf<WriterMethods[M]>
+  ): Promise<AnswerOf<WriterMethods[M]>> {
+    return this.#writer.call(method, args);
+  }
+
+  #read<M extends keyof ReaderMethods>(
+    method: M,
+    ...args: ArgsOf<ReaderMethods[M]>
+  ): Promise<AnswerOf<ReaderMethods[M]>> {
+    return this.#readers.call(method, args);
+  }
+}
+
+/**
+ * A message with all its byte strings in one buffer that is handed over. A clone would copy the whole buffer behind each of
+ * them, and small Buffers share one of 64 KiB.
+ */
+function pack(message: NewMessage): { readonly packed: ArrivedMessage; readonly transfer: readonly ArrayBuffer[] } {
+  const { bytes, summary, filterBlock } = message as ArrivedMessage;
+  const { envelope, bodyStructure, body, commonFields, parts } = summary;
+  const all = [envelope, bodyStructure, body, commonFields, parts, filterBlock, bytes.inline ?? new Uint8Array()];
+  const buffer = new ArrayBuffer(all.reduce((sum, item) => sum + item.length, 0));
+  let at = 0;
+  const place = (item: Uint8Array): Uint8Array => {
+    const placed = new Uint8Array(buffer, at, item.length);
+    placed.set(item);
+    at += item.length;
+    return placed;
+  };
+  const packed: ArrivedMessage = {
+    ...message,
+    bytes: { ...bytes, ...(bytes.inline ? { inline: place(bytes.inline) } : {}) },
+    filterBlock: place(filterBlock),
+    summary: {
+      ...summary,
+      envelope: place(envelope),
+      bodyStructure: place(bodyStructure),
+      body: place(body),
+      commonFields: place(commonFields),
+      parts: place(parts),
+    },
+  };
+  return { packed, transfer: [buffer] };
+}

@@ -1,0 +1,126 @@
+/**
+ * The writer thread. Commands that wait together share one transaction and so one fsync (group commit): the batch goes on
+ * taking commands from the port while it runs, up to a limit, is committed, and only then is anybody answered. What a
+ * batch cannot commit it rolls back whole, and all its commands fail.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { StoreUnavailable } from '../errors.ts';
+import { Batch } from './batch.ts';
+import { Connection, clockOf, Reconnecting, type ThreadOptions } from './connect.ts';
+import { toFault } from './fault.ts';
+import { openMigrated } from './migrate.ts';
+import type { Call, FromThread, Opened, Reply, ToThread } from './protocol.ts';
+import type { Tx } from './tx.ts';
+import { writerMethods } from './writer-methods.ts';
+
+/** More would keep the first caller waiting for the last one's sake. */
+const maxCommands = 256;
+const maxBytes = 8 * 1024 * 1024;
+
+const port = parentPort as MessagePort;
+const options = workerData as ThreadOptions;
+const clock = clockOf(options);
+const methods = writerMethods as unknown as Readonly<Record<string, (tx: Tx, ...args: readonly unknown[]) => unknown>>;
+const pageLimit = options.pageLimit && new Int32Array(options.pageLimit);
+
+let uidValidity = 0;
+let end = 0;
+const connection = new Reconnecting(() => {
+  // The first time, the file may have to be made. Later it must be the same store: numbers that were given out stay so.
+  const opened = uidValidity === 0 ? openMigrated(options) : new Connection(options);
+  const found: number = opened.sql('SELECT uid_validity FROM counters').get().uid_validity;
+  if (uidValidity !== 0 && uidValidity !== found) {
+    opened.close();
+    throw new StoreUnavailable('The store was put in place of another one; restart the program');
+  }
+  uidValidity = found;
+  return opened;
+});
+
+function next(): ToThread | undefined {
+  return receiveMessageOnPort(port)?.message;
+}
+
+function answer(message: FromThread): void {
+  port.postMessage(message);
+}
+
+/** Runs the command and those that come meanwhile; answers a message that is none and ended the batch. */
+function runBatch(first: Call): ToThread | undefined {
+  const calls: Call[] = [first];
+  const replies: Reply[] = [];
+  let batch: Batch | undefined;
+  let other: ToThread | undefined;
+  let bytes = 0;
+  try {
+    const opened = connection.get();
+    if (pageLimit) limitPages(opened, pageLimit[0]!);
+    batch = new Batch(opened, clock());
+    for (let call: Call | undefined = first; call; ) {
+      replies.push(run(batch, call));
+      bytes += call.bytes;
+      call = undefined;
+      if (calls.length === maxCommands || bytes >= maxBytes) break;
+      const message = next();
+      if (message && 'id' in message) {
+        call = message;
+        calls.push(call);
+      } else other = message;
+    }
+    batch.commit();
+    const grown = batch.end > end;
+    end = batch.end;
+    answer({ replies, ...(grown ? { end: batch.end } : {}) });
+  } catch (error) {
+    try {
+      batch?.rollBack();
+    } catch {
+      connection.drop(); // closing rolls back as well
+    }
+    connection.failed(error);
+    const fault = toFault(error);
+    answer({ replies: calls.map(({ id }) => ({ id, fault })) });
+  }
+  return other;
+}
+
+/** A command's reply once the batch is committed. Throws only what ends the batch. */
+function run(batch: Batch, call: Call): Reply {
+  try {
+    const method = methods[call.method];
+    if (!method) throw new Error(`No writer method ${call.method}`);
+    return { id: call.id, value: batch.run((tx) => method(tx, ...call.args)) };
+  } catch (error) {
+    if (!batch.isOpen) throw error;
+    connection.failed(error);
+    return { id: call.id, fault: toFault(error) };
+  }
+}
+
+function limitPages(opened: Connection, pages: number): void {
+  opened.db.exec(`PRAGMA max_page_count = ${pages === 0 ? 0xfffffffe : pages}`);
+}
+
+function open(id: number): void {
+  try {
+    const opened = connection.get();
+    end = opened.sql('SELECT last_mod_seq FROM counters').get().last_mod_seq;
+    answer({ replies: [{ id, value: { uidValidity, end } as Opened }] });
+  } catch (error) {
+    connection.drop();
+    answer({ replies: [{ id, fault: toFault(error) }] });
+  }
+}
+
+port.on('message', (first: ToThread) => {
+  for (let message: ToThread | undefined = first; message; ) {
+    if ('close' in message) {
+      connection.drop();
+      port.close();
+      return;
+    }
+    if (!('id' in message)) message = undefined;
+    else if (message.method === 'open') message = void open(message.id);
+    else message = runBatch(message);
+  }
+});
