@@ -17,7 +17,7 @@ const rules: Record<string, readonly string[]> = {
   store: ['#store/'],
   'src/lib': [],
   'src/observe': ['pino'],
-  'src/config': ['#app/lib/', '#app/config/', 'zod', 'yaml'],
+  'src/config': ['#app/lib/', '#app/config/', '#app/policy/addresses', '#smtp/client/next-hop', 'zod', 'yaml'],
   'src/quarantine': meaning,
   'src/policy': meaning,
   'src/accounts': [...meaning, 'argon2'],

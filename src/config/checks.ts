@@ -1,0 +1,99 @@
+/**
+ * What each setting may be by itself, the schema says; here is what cannot be true of several together. Every check looks
+ * only at settings that were understood, so that one mistake does not hide another.
+ */
+import { AddressBook } from '#app/policy/addresses';
+import { parseAddress, parseDomain } from './kinds.ts';
+import type { Parsed } from './schema.ts';
+import type { Path } from './sources.ts';
+
+export type Report = (path: Path, text: string) => void;
+
+export function check(config: Partial<Parsed>, report: Report): void {
+  domains(config, report);
+  aliases(config, report);
+  listeners(config, report);
+  pairs(config, report);
+}
+
+function domains({ domains, intake }: Partial<Parsed>, report: Report): void {
+  if (!domains) return;
+  const names = new Map<string, string>();
+  for (const name of Object.keys(domains)) {
+    const domain = parseDomain(name);
+    if (!domain) report(['domains', name], `expected a domain like harbour.example, found ${JSON.stringify(name)}`);
+    else if (names.has(domain)) report(['domains', name], `${domain} stands here twice`);
+    else names.set(domain, domain);
+  }
+  for (const [name, { aliases }] of Object.entries(domains))
+    aliases.forEach((alias, i) => {
+      const other = names.get(alias);
+      if (other === alias)
+        report(['domains', name, 'aliases', i], `${alias} is a domain itself, it cannot be an alias of ${name}`);
+      else if (other !== undefined) report(['domains', name, 'aliases', i], `${alias} is already an alias of ${other}`);
+      else names.set(alias, name);
+    });
+  intake?.handOverDomains?.forEach((domain, i) => {
+    if (names.has(domain))
+      report(
+        ['intake', 'handOverDomains', i],
+        `addresses of ${domain} would name no person, but it is one of \`domains\``,
+      );
+  });
+}
+
+function aliases({ domains, aliases }: Partial<Parsed>, report: Report): void {
+  if (!aliases) return;
+  const book = new AddressBook({ domains });
+  const targets = new Map<string, string>();
+  for (const [from, to] of Object.entries(aliases)) {
+    const at = ['aliases', from];
+    if (!parseAddress(from)) report(at, `expected an address like info@quay.example, found ${JSON.stringify(from)}`);
+    else if (!book.isOurs(from)) report(at, `${from} is not in any of \`domains\`, so it would never be looked up`);
+    else if (!book.isOurs(to)) report(at, `${to} is not in any of \`domains\``);
+    else if (targets.has(book.owner(from))) report(at, `${from} is the same address as another one here`);
+    else targets.set(book.owner(from), book.owner(to));
+  }
+  const told = new Set<string>();
+  for (const from of Object.keys(aliases)) {
+    const way = [book.owner(from)];
+    for (let next = targets.get(way[0] as string); next !== undefined; next = targets.get(next)) {
+      if (way[0] === next && !told.has(next)) {
+        for (const member of way) told.add(member);
+        report(['aliases', from], `${[...way, next].join(' → ')}: an alias of itself`);
+      }
+      if (way.includes(next)) break;
+      way.push(next);
+    }
+  }
+}
+
+function listeners({ imap, intake }: Partial<Parsed>, report: Report): void {
+  const taken = new Map<string, string>();
+  const look = (path: Path, at: { host: string; port: number }) => {
+    const place = `${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}`;
+    const other = taken.get(place);
+    if (at.port !== 0 && other) report(path, `${place} is already used by ${other}`);
+    taken.set(place, path.slice(0, 2).join('.'));
+  };
+  imap?.listen.forEach((at, i) => {
+    look(['imap', 'listen', i], at);
+  });
+  for (const protocol of ['lmtp', 'smtp'] as const)
+    intake?.[protocol].forEach(({ listen }, i) => {
+      look(['intake', protocol, i], listen);
+    });
+}
+
+function pairs({ tls, training, imap }: Partial<Parsed>, report: Report): void {
+  if (tls && !tls.cert !== !tls.key) {
+    const [there, missing] = tls.cert ? ['cert', 'key'] : ['key', 'cert'];
+    report(['tls', there as string], `tls.${there} stands here without tls.${missing}`);
+  }
+  if (training && !training.spam !== !training.ham) {
+    const [there, missing] = training.spam ? ['spam', 'ham'] : ['ham', 'spam'];
+    report(['training', there as string], `training.${there} stands here without training.${missing}`);
+  }
+  if (imap && imap.loginFailures.delayMs > imap.loginFailures.maxDelayMs)
+    report(['imap', 'loginFailures', 'maxDelayMs'], 'expected no less than imap.loginFailures.delayMs');
+}

@@ -1,0 +1,215 @@
+/**
+ * From a file and the environment to the settings the program runs with. Whatever is wrong stops it, all of it at once:
+ * file, line, what was expected, what was found.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname as machineName } from 'node:os';
+import { dirname, relative, resolve } from 'node:path';
+import type * as z from 'zod';
+import { check } from './checks.ts';
+import { parseDomain, withoutPasswords } from './kinds.ts';
+import { ConfigError, closest, type Problem } from './problem.ts';
+import { type Config, type IntakeListener, type Parsed, schema, table } from './schema.ts';
+import { type Path, plain, readYaml, type Sources, type Tree, withEnvironment } from './sources.ts';
+
+export { ConfigError } from './problem.ts';
+
+/** Where a configuration lies when nobody says so. */
+export const usualFiles = ['./lazaret.yaml', '/etc/lazaret/lazaret.yaml'];
+
+/** `--config`, then LAZARET_CONFIG, then the usual places. Nothing anywhere: the defaults and the environment. */
+export function findConfig(option: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
+  return option || env.LAZARET_CONFIG || usualFiles.find((file) => existsSync(file));
+}
+
+export interface Loaded {
+  readonly config: Config;
+  /** As written, defaults filled in; for people. Passwords are in it. */
+  readonly written: Tree;
+  /** Settings that stand in the file or the environment → where. */
+  readonly places: ReadonlyMap<string, string>;
+}
+
+/** @throws ConfigError */
+export function loadConfig(from: { readonly file?: string | undefined; readonly env: NodeJS.ProcessEnv }): Config {
+  return load(from).config;
+}
+
+/** The same with what `config show` needs. @throws ConfigError */
+export function load(from: { readonly file?: string | undefined; readonly env: NodeJS.ProcessEnv }): Loaded {
+  const below = from.file === undefined ? plain({}) : readYaml(readText(from.file), nameOf(from.file));
+  const folder = from.file === undefined ? process.cwd() : dirname(resolve(from.file));
+  return understand(withEnvironment(below, from.env), folder);
+}
+
+/** Settings made by a program (tests, the demo), in the form of the file. Relative paths count from `folder`. */
+export function configFrom(tree: Tree, folder: string = process.cwd()): Config {
+  return understand(plain(tree), folder).config;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError([{ place: file, text: `cannot be read: ${reasonOf(error)}` }]);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'EACCES') return 'permission denied';
+  if (code === 'EISDIR') return 'it is a folder';
+  return String((error as Error).message);
+}
+
+function nameOf(file: string): string {
+  const near = relative(process.cwd(), file);
+  return near.startsWith('..') || near === '' ? file : near;
+}
+
+function understand(sources: Sources, folder: string): Loaded {
+  const tree = withoutNulls(sources.tree);
+  const problems: Problem[] = [];
+  const report = (path: Path, text: string) =>
+    problems.push({ place: sources.place(path), text: withoutPasswords(text) });
+  for (const key of Object.keys(tree)) if (!Object.hasOwn(schema.shape, key)) report([key], unknown([], key));
+  const parsed: Partial<Record<string, unknown>> = {};
+  for (const [key, type] of Object.entries(schema.shape)) {
+    const result = type.safeParse(tree[key]);
+    if (result.success) parsed[key] = result.data;
+    else for (const issue of result.error.issues) explain(issue, [key], tree, report);
+  }
+  check(parsed as Partial<Parsed>, report);
+  const { tls } = parsed as Partial<Parsed>;
+  for (const part of ['cert', 'key'] as const) {
+    const file = tls?.[part] && resolve(folder, tls[part]);
+    if (file && !existsSync(file)) report(['tls', part], `tls.${part}: there is no file ${file}`);
+  }
+  if (problems.length > 0) throw new ConfigError(inOrder(problems));
+  return {
+    config: finished(parsed as Parsed, folder),
+    written: writtenOut(tree),
+    places: placesOf(tree, sources),
+  };
+}
+
+/** As one reads a file: by line. */
+function inOrder(problems: readonly Problem[]): readonly Problem[] {
+  const line = ({ place }: Problem) => Number(/:(\d+)$/.exec(place)?.[1] ?? 0);
+  return problems.toSorted((a, b) => line(a) - line(b));
+}
+
+/** An empty value is an absent one. */
+function withoutNulls(tree: Tree): Tree {
+  const full: Tree = {};
+  for (const [key, value] of Object.entries(tree)) {
+    if (value === null || value === undefined) continue;
+    const isGroup = typeof value === 'object' && !Array.isArray(value) && key !== 'domains' && key !== 'aliases';
+    full[key] = isGroup ? withoutNulls(value as Tree) : value;
+  }
+  return full;
+}
+
+function explain(issue: z.core.$ZodIssue, above: Path, tree: Tree, report: (path: Path, text: string) => void): void {
+  const path = [...above, ...issue.path];
+  if (issue.code === 'unrecognized_keys') {
+    for (const key of issue.keys) report([...path, key], unknown(path, key));
+    return;
+  }
+  const { found, known } = valueAt(tree, path);
+  report(known, `${nameOfPath(known)}: expected ${issue.message}, found ${shown(found)}`);
+}
+
+/** The value at a path; a listener written as text has no parts, so it stands for them. */
+function valueAt(tree: unknown, path: Path): { readonly found: unknown; readonly known: Path } {
+  let found = tree;
+  for (const [i, part] of path.entries()) {
+    if (typeof found !== 'object' || found === null) return { found, known: path.slice(0, i) };
+    found = (found as Record<PropertyKey, unknown>)[part];
+  }
+  return { found, known: path };
+}
+
+const nameOfPath = (path: Path) =>
+  path.map((part, i) => (typeof part === 'number' ? `[${part + 1}]` : `${i > 0 ? '.' : ''}${String(part)}`)).join('');
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+}
+
+function unknown(above: Path, key: string): string {
+  const prefix = nameOfPath(above);
+  const inner =
+    above[0] === 'domains' ? ['aliases', 'nextHop'] : above.length > 2 ? ['listen', 'direction', 'filter'] : [];
+  const paths = [...table().map(({ path }) => path.join('.')), ...inner.map((name) => `${prefix}.${name}`)];
+  const here = paths.filter((path) => path.slice(0, path.lastIndexOf('.') + 1) === (prefix ? `${prefix}.` : ''));
+  const typed = prefix ? `${prefix}.${key}` : key;
+  // A key of another group, right but for its place, or a slip of the fingers in this one.
+  const meant =
+    closest(typed, here) ??
+    paths.find((path) => path.toLowerCase().endsWith(`.${key.toLowerCase()}`)) ??
+    closest(typed, paths);
+  return `${typed}: unknown setting${meant ? `; did you mean ${meant}?` : ''}`;
+}
+
+function finished(parsed: Parsed, folder: string): Config {
+  const { tls, training, intake, domains: written, ...rest } = parsed;
+  const hostname = parsed.hostname ?? parseDomain(machineName()) ?? 'localhost';
+  const path = (file: string) => resolve(folder, file);
+  const listener = ({ listen, direction, filter }: Parsed['intake']['lmtp'][number]): IntakeListener => ({
+    ...listen,
+    direction: direction ?? intake.direction,
+    filter,
+  });
+  const domains: Record<string, { aliases: string[]; nextHop?: string }> = {};
+  for (const [name, { aliases, nextHop }] of Object.entries(written ?? {}))
+    domains[parseDomain(name) as string] = nextHop === undefined ? { aliases } : { aliases, nextHop };
+  const ours = Object.entries(domains).flatMap(([name, { aliases }]) => [name, ...aliases]);
+  return {
+    ...rest,
+    hostname,
+    store: `sqlite:${path(parsed.store.slice('sqlite:'.length))}`,
+    ...(tls.cert && tls.key ? { tls: { cert: path(tls.cert), key: path(tls.key) } } : {}),
+    intake: {
+      trusted: intake.trusted,
+      maxMessageBytes: intake.maxMessageBytes,
+      lmtp: intake.lmtp.map(listener),
+      smtp: intake.smtp.map(listener),
+      handOverDomains: intake.handOverDomains ?? (ours.includes(hostname) ? [] : [hostname]),
+    },
+    ...(ours.length > 0 ? { domains } : {}),
+    ...(training.spam && training.ham
+      ? { training: { spam: training.spam, ham: training.ham, timeout: training.timeout } }
+      : {}),
+  };
+}
+
+function placesOf(tree: Tree, sources: Sources): ReadonlyMap<string, string> {
+  const places = new Map<string, string>();
+  for (const { path, ...line } of table()) {
+    const { found, known } = valueAt(tree, path);
+    if ('about' in line && found !== undefined && known.length === path.length)
+      places.set(path.join('.'), sources.place(path));
+  }
+  return places;
+}
+
+/** Every setting of the table, as written or by its default, groups as groups. */
+function writtenOut(tree: Tree): Tree {
+  const out: Tree = {};
+  for (const { path, ...line } of table()) {
+    if (!('about' in line)) continue;
+    const value = valueAt(tree, path).found ?? line.about.default;
+    if (value === undefined) continue;
+    let at = out;
+    for (const part of path.slice(0, -1)) {
+      at[part] ??= {};
+      at = at[part] as Tree;
+    }
+    at[path.at(-1) as string] = value;
+  }
+  return out;
+}

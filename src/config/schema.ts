@@ -1,0 +1,347 @@
+/**
+ * The settings: one table of key, kind, default, unit and help. What a configuration file may hold, what the environment
+ * may hold, `lazaret config init`, `config show` and docs/config.md all come from it, so none can forget a setting.
+ *
+ * A default stands here as a person would write it and goes through the same check as theirs.
+ */
+import * as z from 'zod';
+import {
+  address,
+  argv,
+  domainName,
+  duration,
+  filePath,
+  hostName,
+  type ImapListen,
+  imapListen,
+  intakeListen,
+  type ListenAddress,
+  list,
+  loginName,
+  network,
+  nextHop,
+  oneOf,
+  storeUrl,
+  whole,
+  yesOrNo,
+} from './kinds.ts';
+
+/** What people read about a setting. */
+export interface About {
+  readonly help: string;
+  /** The kind of value, in words. */
+  readonly kind: string;
+  /** As written in a file; absent: there is none, and `otherwise` says what happens then. */
+  readonly default?: unknown;
+  readonly otherwise?: string;
+  /** Shown, as a comment, where there is no default. */
+  readonly example?: unknown;
+  readonly unit?: string;
+  /** May hold a password: never shown as it is. */
+  readonly secret?: boolean;
+}
+
+const abouts = z.registry<About>();
+const groups = z.registry<{ readonly help: string; readonly shape: z.core.$ZodLooseShape }>();
+
+/** A setting with a default. */
+function setting<T extends z.ZodType>(type: T, about: About & { readonly default: z.input<T> }) {
+  const preset = type.prefault(about.default as z.util.NoUndefined<z.input<T>>);
+  abouts.add(preset, about);
+  return preset;
+}
+
+/** A setting that may be absent. */
+function optional<T extends z.ZodType>(type: T, about: About & { readonly otherwise: string }) {
+  const free = type.optional();
+  abouts.add(free, about);
+  return free;
+}
+
+function group<T extends z.core.$ZodLooseShape>(help: string, shape: T) {
+  const inner = z.strictObject(shape, { error: 'settings, one a line' }).prefault({} as never);
+  groups.add(inner, { help, shape });
+  return inner;
+}
+
+const directions = ['auto', 'incoming', 'outgoing'] as const;
+const filters = ['auto', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
+export type IntakeDirection = (typeof directions)[number];
+export type IntakeFilter = (typeof filters)[number];
+
+const listenerForm = 'host:port, or { listen: host:port, direction: …, filter: … }';
+const intakeListener = () =>
+  z.preprocess(
+    (value) => (typeof value === 'string' || typeof value === 'number' ? { listen: String(value) } : value),
+    z.strictObject(
+      {
+        listen: intakeListen(),
+        direction: oneOf(directions).optional(),
+        filter: oneOf(filters).default('auto'),
+      },
+      { error: listenerForm },
+    ),
+  );
+
+export const schema = z.strictObject({
+  hostname: optional(hostName(), {
+    help: 'The name of this server: in banners, trace headers and the certificate it makes for itself.',
+    kind: 'host name',
+    otherwise: "this machine's own name",
+    example: 'quarantine.example.com',
+  }),
+  store: setting(storeUrl(), {
+    help: 'Where everything is kept: sqlite:PATH, one file. Its folder is made when it is missing. A relative path counts from the folder of this file.',
+    kind: 'store',
+    default: 'sqlite:./data/lazaret.db',
+  }),
+  tls: group(
+    'Certificate and key, in PEM form, both or none. Read again on SIGHUP (`systemctl reload`) without ending sessions.',
+    {
+      cert: optional(filePath(), {
+        help: 'The certificate, with the chain below it.',
+        kind: 'path',
+        otherwise: 'a self-signed pair, made once beside the store',
+        example: './tls/cert.pem',
+      }),
+      key: optional(filePath(), {
+        help: 'Its private key.',
+        kind: 'path',
+        otherwise: 'as with `cert`',
+        example: './tls/key.pem',
+      }),
+    },
+  ),
+  imap: group('What mail clients talk to.', {
+    listen: setting(list(imapListen(), 'host:port or host:port/tls'), {
+      help: 'Where to listen. With /tls: TLS from the start (IMAPS); without it the client asks for it (STARTTLS).',
+      kind: 'list of host:port or host:port/tls',
+      default: ['127.0.0.1:143', '[::1]:993/tls'],
+    }),
+    allowCleartextLogin: setting(yesOrNo(), {
+      help: 'true: passwords are taken without TLS. For tests and trusted networks.',
+      kind: 'true or false',
+      default: false,
+    }),
+    maxConnections: setting(whole(1, 1_000_000), {
+      help: 'Connections at a time, of everybody together.',
+      kind: 'whole number',
+      default: 10_000,
+    }),
+    maxConnectionsPerUser: setting(whole(1, 1_000_000), {
+      help: 'Connections at a time of one account. Thunderbird opens up to five for each of its users.',
+      kind: 'whole number',
+      default: 50,
+    }),
+    loginFailures: group('How long a login waits after wrong passwords, growing per user and address.', {
+      delayMs: setting(whole(0, 3_600_000), {
+        help: 'After the first wrong password; doubled after each further one. 0: none.',
+        kind: 'whole number',
+        unit: 'ms',
+        default: 1000,
+      }),
+      maxDelayMs: setting(whole(0, 3_600_000), {
+        help: 'It never grows beyond this.',
+        kind: 'whole number',
+        unit: 'ms',
+        default: 15_000,
+      }),
+    }),
+    outgoingFolder: setting(yesOrNo(), {
+      help: 'Show the folder `Caught (Outgoing)`.',
+      kind: 'true or false',
+      default: true,
+    }),
+  }),
+  intake: group('How the mail filter hands over what it caught.', {
+    lmtp: setting(list(intakeListener(), listenerForm), {
+      help: 'Where to listen for LMTP. An entry may name its direction and filter: { listen: "127.0.0.1:24", direction: outgoing, filter: amavis }.',
+      kind: `list of ${listenerForm}`,
+      default: ['127.0.0.1:24'],
+    }),
+    smtp: setting(list(intakeListener(), listenerForm), {
+      help: 'The same for SMTP.',
+      kind: `list of ${listenerForm}`,
+      default: ['127.0.0.1:10025'],
+    }),
+    trusted: setting(list(network(), 'addresses and ranges'), {
+      help: 'Who may hand mail over. Anyone else gets 554 5.7.1 before DATA.',
+      kind: 'list of addresses and ranges',
+      default: ['127.0.0.0/8', '::1/128'],
+    }),
+    maxMessageBytes: setting(whole(1024, 4_000_000_000), {
+      help: 'A larger message is refused with 552 5.3.4. Should be no smaller than the limit of the mail server in front.',
+      kind: 'whole number',
+      unit: 'bytes',
+      default: 67_108_864,
+    }),
+    direction: setting(oneOf(directions), {
+      help: 'auto: told from recipient and sender, by `domains`. For listeners that name none of their own.',
+      kind: directions.join(' | '),
+      default: 'auto',
+    }),
+    handOverDomains: optional(list(domainName(), 'domains'), {
+      help: "Addresses there name no person: the recipients stand in the filter's block above the message.",
+      kind: 'list of domains',
+      otherwise: 'the hostname, unless it is one of `domains`',
+      example: ['quarantine.example.com'],
+    }),
+  }),
+  domains: optional(
+    z.record(
+      z.string(),
+      z.preprocess(
+        (value) => value ?? {},
+        z.strictObject(
+          { aliases: list(domainName(), 'domains').default([]), nextHop: nextHop().optional() },
+          { error: 'aliases and nextHop, or nothing' },
+        ),
+      ),
+      { error: 'domains, each with its aliases and nextHop' },
+    ),
+    {
+      help: 'The domains we are responsible for, each with its alias domains and, if it has one of its own, its next hop.',
+      kind: 'domains, each with `aliases` and `nextHop`',
+      otherwise: 'every domain is ours, and everything is incoming',
+      example: {
+        'harbour.example': { aliases: ['harbor.example'], nextHop: 'smtp://10.0.0.5:10026' },
+        'quay.example': {},
+      },
+      secret: true,
+    },
+  ),
+  aliases: setting(z.record(z.string(), address(), { error: 'addresses, each with the address it stands for' }), {
+    help: 'Addresses that belong to another address: its owner sees their mail. Acts on later mail.',
+    kind: 'addresses, each with the address it stands for',
+    default: {},
+    example: { 'info@quay.example': 'ben@quay.example' },
+  }),
+  delivery: group('Where released mail goes: past the filter, or it would be caught again.', {
+    nextHop: setting(nextHop(), {
+      help: 'smtp://, smtps:// or lmtp://, as user:password@host:port; ?tls=none|may|require|verify.',
+      kind: 'next hop',
+      default: 'smtp://127.0.0.1:10026',
+      secret: true,
+    }),
+    retryForDays: setting(whole(1, 30), {
+      help: 'So long a delivery is tried again. Then the message comes back into its folder, marked as failed.',
+      kind: 'whole number',
+      unit: 'days',
+      default: 5,
+    }),
+  }),
+  release: group('What happens after a drop on a folder.', {
+    undoSeconds: setting(whole(0, 3600), {
+      help: 'So long a drop waits before anything is done, and can be undone without asking.',
+      kind: 'whole number',
+      unit: 'seconds',
+      default: 10,
+    }),
+    showAfter: setting(duration(), {
+      help: 'A delivery put off by the next hop for longer than this is shown in its folder again, as waiting.',
+      kind: 'duration',
+      default: '1h',
+    }),
+  }),
+  actionFolders: setting(oneOf(['empty', 'strict']), {
+    help: 'empty: Release, Spam and so on open as empty folders. strict: they cannot be opened (in Thunderbird: an alert on every click).',
+    kind: 'empty | strict',
+    default: 'empty',
+  }),
+  training: group(
+    'Commands that learn from a message on their standard input, both or none. Exit code 0: learned; 69, 71, 74, 75, a signal or a timeout: again later; others: refused.',
+    {
+      spam: optional(argv(), {
+        help: 'Learns spam.',
+        kind: 'command, as a list of its words',
+        otherwise: 'training is recorded and kept for later',
+        example: ['sa-learn', '--spam'],
+      }),
+      ham: optional(argv(), {
+        help: 'Learns ham.',
+        kind: 'command, as a list of its words',
+        otherwise: 'as with `spam`',
+        example: ['sa-learn', '--ham'],
+      }),
+      timeout: setting(duration(), {
+        help: 'A command that takes longer is stopped, and tried again later.',
+        kind: 'duration',
+        default: '60s',
+      }),
+    },
+  ),
+  jobs: group('Work that is done behind the scenes: deliveries and training.', {
+    concurrency: setting(whole(1, 1000), {
+      help: 'So many at a time.',
+      kind: 'whole number',
+      default: 16,
+    }),
+  }),
+  accounts: group('Who logs in.', {
+    global: setting(loginName(), {
+      help: 'The login name of the account that sees everything.',
+      kind: 'name',
+      default: 'global',
+    }),
+  }),
+  log: group('What is told about the work, on standard error.', {
+    level: setting(oneOf(['debug', 'info', 'warn', 'error']), {
+      help: 'The least important line that is written.',
+      kind: 'debug | info | warn | error',
+      default: 'info',
+    }),
+    format: setting(oneOf(['auto', 'text', 'json']), {
+      help: 'auto: text on a terminal, otherwise JSON, one object a line.',
+      kind: 'auto | text | json',
+      default: 'auto',
+    }),
+  }),
+});
+
+export interface ImapListener extends ImapListen {}
+export interface IntakeListener extends ListenAddress {
+  readonly direction: IntakeDirection;
+  readonly filter: IntakeFilter;
+}
+
+export type Parsed = z.output<typeof schema>;
+/** What the program runs with. Durations (`release.showAfter`, `training.timeout`) are milliseconds; paths are absolute. */
+export interface Config extends Omit<Parsed, 'hostname' | 'tls' | 'intake' | 'domains' | 'training'> {
+  readonly hostname: string;
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly intake: Omit<Parsed['intake'], 'lmtp' | 'smtp' | 'direction' | 'handOverDomains'> & {
+    readonly lmtp: readonly IntakeListener[];
+    readonly smtp: readonly IntakeListener[];
+    readonly handOverDomains: string[];
+  };
+  /** By main name, in lower case. Absent: every domain is ours. */
+  readonly domains?: Record<string, { aliases: string[]; nextHop?: string }>;
+  readonly training?: { readonly spam: string[]; readonly ham: string[]; readonly timeout: number };
+}
+
+/** A line of the table: `imap.loginFailures.delayMs`, or a group's heading. */
+export type Line =
+  | { readonly path: readonly string[]; readonly group: string }
+  | { readonly path: readonly string[]; readonly about: About };
+
+/** The table, top to bottom, each group before its settings. */
+export function table(): readonly Line[] {
+  const lines: Line[] = [];
+  const walk = (shape: z.core.$ZodLooseShape, above: readonly string[]) => {
+    for (const [name, type] of Object.entries(shape)) {
+      const path = [...above, name];
+      const about = abouts.get(type);
+      const inner = groups.get(type);
+      if (about) lines.push({ path, about });
+      if (!inner) continue;
+      lines.push({ path, group: inner.help });
+      walk(inner.shape, path);
+    }
+  };
+  walk(schema.shape, []);
+  return lines;
+}
+
+/** `imap.allowCleartextLogin` → `LAZARET_IMAP_ALLOW_CLEARTEXT_LOGIN`. */
+export const environmentName = (path: readonly string[]): string =>
+  `LAZARET_${path.map((part) => part.replace(/[A-Z]/g, '_$&')).join('_')}`.toUpperCase();
