@@ -141,6 +141,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_due ON jobs (state, due_at);
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'leased';
 CREATE INDEX jobs_by_entry ON jobs (entry_id);
+CREATE INDEX jobs_appended ON jobs (message_id) WHERE entry_id IS NULL;
 
 -- What an account last taught about some bytes: the same again is not queued again (APPEND onto Spam, Not Spam).
 CREATE TABLE trainings (
