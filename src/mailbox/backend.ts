@@ -1,0 +1,77 @@
+/**
+ * Answers imap/backend.ts: checks who comes, counts their connections, and gives each a session. Everything that sessions
+ * share in this process is made here, once: the feed, the views, who is to be nudged and told.
+ */
+import type { Authenticator } from '#app/accounts/authenticate';
+import type { Listener } from '#app/observe/events';
+import type { Log } from '#app/observe/log';
+import type { AddressBook } from '#app/policy/addresses';
+import { mayLogIn } from '#app/policy/permissions';
+import type { Backend } from '#imap/backend';
+import { No } from '#imap/errors';
+import type { Store } from '#store/port';
+import { type World, whoIs } from './account.ts';
+import { Feed } from './feed.ts';
+import { Inboxes } from './inbox.ts';
+import { NoticeBoard, type NoticeTiming } from './notice-board.ts';
+import { Nudges } from './nudges.ts';
+import { AccountSession, type Shared } from './session.ts';
+import { Subscriptions } from './subscriptions.ts';
+import { Views } from './views.ts';
+
+export interface BackendOptions {
+  readonly store: Store;
+  readonly authenticator: Pick<Authenticator, 'verify'>;
+  readonly book: Pick<AddressBook, 'isOurs'>;
+  readonly hostname: string;
+  readonly undoMs: number;
+  readonly actionFolders: 'empty' | 'strict';
+  readonly outgoingFolder: boolean;
+  readonly maxConnectionsPerUser: number;
+  readonly onEvent: Listener;
+  readonly log: Log;
+  readonly noticeTiming?: NoticeTiming;
+}
+
+/** `close` ends the reading of the change log; before the store is closed, after the server. */
+export function createBackend(o: BackendOptions): Backend & { close(): void } {
+  const { store, log } = o;
+  const feed = new Feed(store.changes, log);
+  const views = new Views(store.views, feed);
+  const { hostname, undoMs, actionFolders, outgoingFolder, onEvent } = o;
+  const world: World = { store, feed, views, hostname, undoMs, actionFolders, outgoingFolder, onEvent, log };
+  const shared: Shared = {
+    inboxes: new Inboxes(world),
+    nudges: new Nudges(feed),
+    noticeBoard: new NoticeBoard(store.notices, feed, log, o.noticeTiming),
+    subscriptions: new Subscriptions(store.settings),
+  };
+  const connections = new Map<string, number>();
+
+  return {
+    async login({ user, password, authzid }, peer) {
+      const account = await o.authenticator.verify(user, password, peer.address);
+      if (!account || !mayLogIn(account.scope, o.book))
+        throw new No('AUTHENTICATIONFAILED', 'The user name or the password is wrong');
+      // RFC 4616 §2: acting for somebody else is not offered, naming oneself is.
+      if (authzid !== undefined && authzid !== '' && authzid !== user && authzid !== account.name)
+        throw new No('AUTHORIZATIONFAILED', 'Nobody can act for another account here');
+      const who = whoIs(account);
+      const open = connections.get(who.name) ?? 0;
+      if (open >= o.maxConnectionsPerUser)
+        throw new No('LIMIT', `This account has ${open} connections, and no more are allowed`);
+      connections.set(who.name, open + 1);
+      onEvent({ kind: 'login', account: who.name, address: peer.address });
+      return new AccountSession(world, who, shared, () => {
+        const left = (connections.get(who.name) ?? 1) - 1;
+        if (left > 0) connections.set(who.name, left);
+        else connections.delete(who.name);
+      });
+    },
+    close() {
+      feed.close();
+      views.close();
+      shared.noticeBoard.close();
+    },
+  };
+}

@@ -1,0 +1,51 @@
+/** Tells sessions that have an action folder open that their account dropped something on it, by whatever way. */
+import type { ActionFolder, Change } from '#store/model';
+import type { Feed, Sink } from './feed.ts';
+
+/** `uid`: the highest UID that was given there, 0 if none was. */
+export type Nudge = (uid: number) => void;
+
+export class Nudges implements Sink {
+  readonly #feed: Feed;
+  readonly #listeners = new Map<string, Set<Nudge>>();
+
+  constructor(feed: Feed) {
+    this.#feed = feed;
+    feed.add(this);
+  }
+
+  /** Answers the way to stop. */
+  listen(account: string, folder: ActionFolder, nudge: Nudge): () => void {
+    // Without a reader there would be no nudges; a failed first read is tried again by the next refresh.
+    this.#feed.start().catch(() => undefined);
+    const key = `${folder} ${account}`;
+    const listeners = this.#listeners.get(key) ?? new Set();
+    this.#listeners.set(key, listeners);
+    const own: Nudge = (uid) => nudge(uid);
+    listeners.add(own);
+    return () => {
+      listeners.delete(own);
+      if (listeners.size === 0 && this.#listeners.get(key) === listeners) this.#listeners.delete(key);
+    };
+  }
+
+  /** For a drop that has no line in the log, because no entry was moved by it (APPEND onto Spam and Not Spam). */
+  nudge(account: string, folder: ActionFolder): void {
+    this.#call(`${folder} ${account}`, 0);
+  }
+
+  apply(changes: readonly Change[]): void {
+    if (this.#listeners.size === 0) return;
+    const highest = new Map<string, number>();
+    for (const { kind, folder, account, uid } of changes)
+      if (kind === 'drop' && account !== undefined) {
+        const key = `${folder} ${account}`;
+        highest.set(key, Math.max(highest.get(key) ?? 0, uid));
+      }
+    for (const [key, uid] of highest) this.#call(key, uid);
+  }
+
+  #call(key: string, uid: number): void {
+    for (const nudge of [...(this.#listeners.get(key) ?? [])]) nudge(uid);
+  }
+}
