@@ -1,0 +1,235 @@
+/**
+ * Delivers over SMTP and LMTP: one outcome per recipient, 4xx and 5xx are values, and so are a refused connection, a
+ * silence and a connection that breaks anywhere. Connections are kept and used again, a bounded number per next hop, so
+ * that a hop that hangs costs its own slots and nobody else's.
+ *
+ * Delivery is at least once: what breaks off after the end of the message is tried again by the caller, although the hop
+ * may have taken it. The one repeat made here is safe: a kept connection found dead before MAIL was answered.
+ */
+import { type Handshake, openSession, type Timeouts } from './client/handshake.ts';
+import { survey as surveyMessage } from './client/message-data.ts';
+import type { NextHop } from './client/next-hop.ts';
+import { HopFailure, type Session } from './client/session.ts';
+import { type DeliveryEnvelope, type Progress, type RecipientOutcome, transact } from './client/transaction.ts';
+
+export { type NextHop, NextHopError, parseNextHop, type TlsMode } from './client/next-hop.ts';
+export type { DeliveryEnvelope, RecipientOutcome, Timeouts };
+
+export interface DeliveryResult {
+  /** In the order of the recipients. */
+  readonly outcomes: readonly RecipientOutcome[];
+  /**
+   * Nothing was tried: all connections to this hop stayed in use. `idleForMs` is how long none of them has come to an
+   * end: near 0 the hop is only busy, otherwise it hangs. The outcomes are 'later'.
+   */
+  readonly busy?: { readonly idleForMs: number };
+}
+
+export interface DeliveryClientOptions {
+  /** What EHLO says. */
+  readonly hostname: string;
+  /** Connections to one next hop. */
+  readonly connectionsPerHop?: number;
+  /** How long a delivery waits for one of them before the answer is "busy". */
+  readonly patienceMs?: number;
+  /** An unused connection is ended after so long. */
+  readonly idleMs?: number;
+  /** Then it is ended too: some servers count, and load balancers want their chance. */
+  readonly messagesPerConnection?: number;
+  readonly timeouts?: Partial<Timeouts>;
+  readonly tls?: Handshake['tls'];
+}
+
+/** RFC 5321 §4.5.3.2, but for connecting: a hop that is there answers within 30 s. */
+const standardTimeouts: Timeouts = {
+  connectMs: 30_000,
+  greetingMs: 5 * 60_000,
+  commandMs: 5 * 60_000,
+  blockMs: 3 * 60_000,
+  dataMs: 10 * 60_000,
+};
+
+/** Messages up to this size are read once and kept between the survey and the sending; larger ones are read twice. */
+const keptBytes = 256 * 1024;
+
+interface Idle {
+  readonly session: Session;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** What is known of one next hop. */
+interface Quay {
+  inUse: number;
+  readonly idle: Idle[];
+  readonly waiting: Set<() => void>;
+  /** When a connection was last taken from nothing or given back. */
+  movedAt: number;
+}
+
+export class DeliveryClient {
+  readonly #options: Required<Omit<DeliveryClientOptions, 'tls' | 'timeouts'>>;
+  readonly #tls: Handshake['tls'];
+  readonly #timeouts: Timeouts;
+  readonly #quays = new Map<string, Quay>();
+  readonly #closing = new AbortController();
+
+  constructor(options: DeliveryClientOptions) {
+    this.#options = {
+      hostname: options.hostname,
+      connectionsPerHop: options.connectionsPerHop ?? 8,
+      patienceMs: options.patienceMs ?? 250,
+      idleMs: options.idleMs ?? 30_000,
+      messagesPerConnection: options.messagesPerConnection ?? 100,
+    };
+    this.#timeouts = { ...standardTimeouts, ...options.timeouts };
+    this.#tls = options.tls;
+  }
+
+  /**
+   * `size` is about how many octets the source has; `source` may be called twice. Throws what the source throws, and the
+   * signal's reason when it is given up before the whole message was out (then the hop has not got it); given up later,
+   * the outcome is 'later' like that of any lost answer.
+   */
+  async deliver(
+    hop: NextHop,
+    envelope: DeliveryEnvelope,
+    source: () => AsyncIterable<Uint8Array>,
+    size: number,
+    signal: AbortSignal,
+  ): Promise<DeliveryResult> {
+    const both = AbortSignal.any([signal, this.#closing.signal]);
+    both.throwIfAborted();
+    const quay = this.#quay(hop);
+    if (!(await this.#enter(quay, both))) {
+      both.throwIfAborted();
+      const said = 'all connections to the next hop are in use';
+      const outcomes = envelope.recipients.map(({ address }) => ({ recipient: address, kind: 'later' as const, said }));
+      return { outcomes, busy: { idleForMs: performance.now() - quay.movedAt } };
+    }
+    try {
+      both.throwIfAborted();
+      const survey = await surveyMessage(source(), size <= keptBytes ? keptBytes : 0);
+      for (;;) {
+        const progress: Progress = { mailAnswered: false, ended: false };
+        const kept = this.#takeIdle(quay);
+        const session = kept ?? (await this.#open(hop, both));
+        if (typeof session === 'string') {
+          return {
+            outcomes: envelope.recipients.map(({ address }) => ({ recipient: address, kind: 'later', said: session })),
+          };
+        }
+        const onAbort = (): void => session.fail('the try was given up');
+        both.addEventListener('abort', onAbort);
+        if (both.aborted) onAbort();
+        try {
+          session.used++;
+          const lmtp = hop.protocol === 'lmtp';
+          const request = { session, lmtp, envelope, survey, source, timeouts: this.#timeouts, progress };
+          const outcomes = await transact(request);
+          if (!progress.ended) both.throwIfAborted();
+          // Never twice over kept ones: the loop ends with a fresh connection at the latest.
+          if (kept && !progress.mailAnswered && !session.usable) continue;
+          return { outcomes };
+        } finally {
+          both.removeEventListener('abort', onAbort);
+          this.#putBack(quay, session);
+        }
+      }
+    } finally {
+      this.#leave(quay);
+    }
+  }
+
+  /** Ends idle connections politely and gives up what is under way. */
+  close(): void {
+    this.#closing.abort(new Error('The delivery client was closed'));
+    for (const quay of this.#quays.values()) {
+      for (const { session, timer } of quay.idle.splice(0)) {
+        clearTimeout(timer);
+        session.quit();
+      }
+    }
+  }
+
+  #quay(hop: NextHop): Quay {
+    let quay = this.#quays.get(hop.key);
+    if (!quay) {
+      quay = { inUse: 0, idle: [], waiting: new Set(), movedAt: performance.now() };
+      this.#quays.set(hop.key, quay);
+    }
+    return quay;
+  }
+
+  /** Takes one of the hop's connections, or false when none came free in time. */
+  async #enter(quay: Quay, signal: AbortSignal): Promise<boolean> {
+    if (quay.inUse < this.#options.connectionsPerHop) {
+      if (quay.inUse === 0) quay.movedAt = performance.now();
+      quay.inUse++;
+      return true;
+    }
+    return new Promise((resolve) => {
+      const end = (taken: boolean): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', giveUp);
+        quay.waiting.delete(take);
+        resolve(taken);
+      };
+      const take = (): void => end(true); // the count passes from hand to hand
+      const giveUp = (): void => end(false);
+      const timer = setTimeout(giveUp, this.#options.patienceMs);
+      signal.addEventListener('abort', giveUp);
+      quay.waiting.add(take);
+    });
+  }
+
+  #leave(quay: Quay): void {
+    quay.movedAt = performance.now();
+    const [next] = quay.waiting;
+    if (next) next();
+    else quay.inUse--;
+  }
+
+  #takeIdle(quay: Quay): Session | undefined {
+    for (;;) {
+      const idle = quay.idle.pop(); // the one used last is the likeliest to live
+      if (!idle) return undefined;
+      clearTimeout(idle.timer);
+      idle.session.idle(false);
+      if (idle.session.usable) return idle.session;
+      idle.session.quit();
+    }
+  }
+
+  #putBack(quay: Quay, session: Session): void {
+    const mayStay = session.usable && session.used < this.#options.messagesPerConnection;
+    if (!mayStay || this.#closing.signal.aborted) {
+      session.quit();
+      return;
+    }
+    session.idle(true);
+    const timer = setTimeout(() => {
+      quay.idle.splice(quay.idle.indexOf(idle), 1);
+      session.quit();
+    }, this.#options.idleMs);
+    timer.unref();
+    const idle: Idle = { session, timer };
+    quay.idle.push(idle);
+  }
+
+  /** A session, or in words why there is none. Throws only the signal's reason. */
+  async #open(hop: NextHop, signal: AbortSignal): Promise<Session | string> {
+    try {
+      return await openSession({
+        hop,
+        hostname: this.#options.hostname,
+        timeouts: this.#timeouts,
+        signal,
+        ...(this.#tls && { tls: this.#tls }),
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof HopFailure) return error.message;
+      throw error;
+    }
+  }
+}
