@@ -130,7 +130,7 @@ export async function assemble(
       version,
     });
 
-    const client = new DeliveryClient({ hostname: config.hostname, log });
+    const client = new DeliveryClient({ hostname: config.hostname });
     const retryForMs = config.delivery.retryForDays * dayMs;
     const train = createTrainHandler({
       store,
@@ -166,7 +166,7 @@ export async function assemble(
     const stop = async (graceMs: number) => {
       await Promise.all([imap.close(graceMs), intake.close(graceMs)]);
       await runner.stop(graceMs);
-      await client.close();
+      client.close();
       await store.close();
     };
     return {

@@ -77,7 +77,7 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
   });
   const logins = await setPasswords(app.store, new AddressBook(config), config.accounts.global);
   await app.start();
-  const filter = new Filter(`lmtp://127.0.0.1:${lmtp}`, log);
+  const filter = new Filter(`lmtp://127.0.0.1:${lmtp}`);
   const mails = demoMails(await beganAt(app.store));
   for (const mail of mails) if (!mail.inject) await filter.handOver(mail);
   await injectOnce(app.store, mails, async (mail) => {
@@ -110,7 +110,7 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
     ports: { imap, imaps, lmtp, smtp },
     async stop() {
       clearInterval(timer);
-      await filter.close();
+      filter.close();
       await app.stop(3000);
       await sink.close();
     },
@@ -122,28 +122,27 @@ class Filter {
   readonly #client: DeliveryClient;
   readonly #hop: ReturnType<typeof parseNextHop>;
 
-  constructor(url: string, log: Log) {
-    this.#client = new DeliveryClient({ hostname: 'mx.harbour.example', log });
+  constructor(url: string) {
+    this.#client = new DeliveryClient({ hostname: 'mx.harbour.example' });
     this.#hop = parseNextHop(`${url}?tls=none`);
   }
 
   async handOver(mail: DemoMail): Promise<void> {
     const { sender, recipients, block } = handOver(mail, quarantineId(mail), rfc5322(mail.date));
     const whole = Buffer.concat([Buffer.from(block), mail.raw]);
-    for (const recipient of recipients) {
-      const result = await this.#client.deliver(
-        this.#hop,
-        { sender, recipient, params: {} },
-        () => bytes(whole),
-        whole.length,
-        new AbortController().signal,
-      );
-      if (result.kind !== 'accepted') throw new Error(`${mail.name}: ${result.said}`);
-    }
+    const { outcomes } = await this.#client.deliver(
+      this.#hop,
+      { sender, recipients: recipients.map((address) => ({ address })) },
+      () => bytes(whole),
+      whole.length,
+      new AbortController().signal,
+    );
+    const refused = outcomes.find(({ kind }) => kind !== 'accepted');
+    if (refused) throw new Error(`${mail.name}: ${refused.said}`);
   }
 
-  close(): Promise<void> {
-    return this.#client.close();
+  close(): void {
+    this.#client.close();
   }
 }
 

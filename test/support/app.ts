@@ -33,7 +33,7 @@ export interface TestApp {
 /** Settings go on top of the test's own, in the form of the configuration file. */
 export async function startApp(t: Test, settings: Record<string, unknown> = {}): Promise<TestApp> {
   const folder = await mkdtemp(join(tmpdir(), 'lazaret-test-'));
-  const sink = await Sink.start();
+  const sink = await Sink.start(t);
   const config = configFrom(
     {
       hostname: 'quarantine.example',
@@ -67,7 +67,6 @@ export async function startApp(t: Test, settings: Record<string, unknown> = {}):
   const addresses = await app.start();
   t.teardown(async () => {
     await app.stop(1000);
-    await sink.close();
     await rm(folder, { recursive: true, force: true });
   });
   return {
