@@ -48,6 +48,12 @@ export class Reader implements Args {
     return this.#run(TAG, 'a tag');
   }
 
+  /** What is left is a blank and `{n}` CRLF without its octets. */
+  onlyLiteralLeft(): boolean {
+    const left = this.#bytes.length - this.#at;
+    return left < 20 && /^ \{[0-9]+\+?\}\r\n$/.test(this.#bytes.toString('latin1', this.#at));
+  }
+
   atEnd(): boolean {
     return this.#at >= this.#bytes.length;
   }

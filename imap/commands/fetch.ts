@@ -1,0 +1,18 @@
+/** FETCH and UID FETCH: RFC 3501 §6.4.5. Items and their answers are fetch/'s; this names the messages. */
+import { type FetchPlan, parseFetch, runFetch } from '#imap/fetch/index';
+import type { SequenceSet } from '../wire/sequence-set.ts';
+import type { Command } from './command.ts';
+
+export const fetch: Command<{ set: SequenceSet; plan: FetchPlan }> = {
+  name: 'FETCH',
+  states: ['selected'],
+  uid: 'optional',
+  parse: (args) => ({ set: args.sp().sequenceSet(), plan: parseFetch(args) }),
+  async run({ set, plan }, ctx) {
+    const { selected, out } = ctx;
+    const { uids, numbers } = selected.pick(set, ctx.uid);
+    const { mailbox } = selected;
+    await runFetch({ plan, mailbox, uids, numbers, uidCommand: ctx.uid, condstore: ctx.condstore, out });
+    return ctx.ok('Fetched');
+  },
+};
