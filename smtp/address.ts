@@ -88,3 +88,22 @@ function readParams(address: string, text: string): Path | undefined {
   }
   return duplicate === undefined ? { address, params } : { address, params, duplicate };
 }
+
+/**
+ * Paths in angle brackets, separated by commas, as amavis writes them into X-Envelope-To. Undefined if any of them cannot
+ * be read: half a list of recipients is worse than none. Null paths are left out.
+ */
+export function parsePathList(text: string): string[] | undefined {
+  const found: string[] = [];
+  for (let rest = text.trimStart(); rest !== ''; ) {
+    const end = rest[0] === '<' ? pathEnd(rest) : undefined;
+    if (end === undefined) return undefined;
+    const address = withoutRoute(rest.slice(1, end - 1));
+    if (!isUsable(address)) return undefined;
+    if (address !== '') found.push(address);
+    rest = rest.slice(end).trimStart();
+    if (rest[0] === ',') rest = rest.slice(1).trimStart();
+    else if (rest !== '') return undefined;
+  }
+  return found;
+}

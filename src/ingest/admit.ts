@@ -1,0 +1,154 @@
+/**
+ * The one way by which mail comes in: from the listeners, `lazaret import` and `lazaret inject` alike. Bytes first, then
+ * message and entries in one transaction, then the answer; whatever fails leaves nothing behind, and what is thrown is
+ * for the caller to turn into a temporary refusal.
+ */
+import { createHash } from 'node:crypto';
+import type { Listener } from '#app/observe/events';
+import type { Log } from '#app/observe/log';
+import { type AddressBook, splitAddress } from '#app/policy/addresses';
+import { renderPrefix } from '#app/quarantine/prefix';
+import { verifyRelease } from '#app/quarantine/release-token';
+import type { EntryId, EnvelopeParams, Verdict } from '#store/model';
+import type { Admitted, HandBack, NewEntry, Store, StoredBytes } from '#store/port';
+import { Arrival, type Arrived } from './arrival.ts';
+import type { FilterSetting } from './block.ts';
+import { type Addressee, type DirectionSetting, type Envelope, ownerOf, trueEnvelope } from './recipients.ts';
+import { verdictOf } from './verdict.ts';
+
+export interface AdmitOptions {
+  readonly store: Store;
+  readonly book: AddressBook;
+  /** Addresses there name no person: whom a message was for stands in the filter's block. */
+  readonly handOverDomains: readonly string[];
+  /** By it our own released messages are recognised when a filter hands them back. */
+  readonly releaseKey: Uint8Array;
+  readonly onEvent: Listener;
+  readonly log: Log;
+}
+
+export interface IncomingMail {
+  readonly source: AsyncIterable<Uint8Array>;
+  /** '' is the null sender. */
+  readonly sender: string;
+  readonly recipients: readonly Addressee[];
+  readonly params: EnvelopeParams;
+  readonly direction: DirectionSetting;
+  readonly filter: FilterSetting;
+  /** Where it is put; by its direction when left out. */
+  readonly folder?: 'caught' | 'outgoing' | 'training';
+  readonly internalDate?: Date;
+  readonly flags?: readonly string[];
+  /** true: handed over, folds as DESIGN §7.9 says; 'import': always folds; false: never. */
+  readonly repeat: boolean | 'import';
+}
+
+/** RFC 5321 §6.3: at 100 it is most likely going in circles. It is kept all the same. */
+const manyReceived = 100;
+/** Without an MTA's trace two messages that look the same may be two (DESIGN §7.9). */
+const foldWithoutTraceMs = 60 * 60 * 1000;
+
+/** One answer for each entry, in the order of the recipients. @throws whatever the store or the source throws */
+export async function admitMessage(o: AdmitOptions, m: IncomingMail): Promise<readonly Admitted[]> {
+  const arrival = new Arrival(m.filter);
+  const bytes = await o.store.messages.put(arrival.octets(m.source));
+  try {
+    const arrived = arrival.end();
+    const verdict = verdictOf(arrived.block);
+    const envelope = trueEnvelope(m, arrived.block, m.filter, namesNobody(o));
+    const entries = envelope.recipients.map((recipient) =>
+      newEntry(o, m, { arrived, bytes, envelope, verdict, recipient }),
+    );
+    const { summary, bodySha256, filterBlock } = arrived;
+    const admitted = await o.store.entries.admit(
+      {
+        bytes,
+        bodySha256,
+        headerSize: summary.headerSize,
+        sender: envelope.sender,
+        params: m.params,
+        filterBlock,
+        summary,
+      },
+      entries,
+    );
+    tell(o, arrived, entries, admitted);
+    return admitted;
+  } catch (error) {
+    await o.store.messages.discard(bytes);
+    throw error;
+  }
+}
+
+function namesNobody({ book, handOverDomains }: AdmitOptions): (address: string) => boolean {
+  const domains = new Set(handOverDomains.map((domain) => book.domain(domain)));
+  return (address) => domains.has(book.domain(splitAddress(address).domain));
+}
+
+interface Facts {
+  readonly arrived: Arrived;
+  readonly bytes: StoredBytes;
+  readonly envelope: Envelope;
+  readonly verdict: Verdict;
+  readonly recipient: Addressee;
+}
+
+function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): NewEntry {
+  const { arrived, bytes, envelope, recipient } = facts;
+  const asked = m.folder === 'outgoing' ? 'outgoing' : m.folder === 'caught' ? 'incoming' : m.direction;
+  const { direction, owner } = ownerOf(o.book, asked, envelope.sender, recipient.address);
+  // Nobody knows whom it was for: what the filter found is kept, but nobody is told a reason that may not be theirs.
+  const verdict: Verdict = recipient.address === '' ? { ...facts.verdict, reason: 'unknown' } : facts.verdict;
+  const handBack = m.repeat === true ? handBackOf(o, facts) : undefined;
+  const key = repeatKey(arrived.repeatSha256 ?? bytes.sha256, envelope.sender, recipient.address);
+  const forAnHour = m.repeat === true && !arrived.hasTrace;
+  return {
+    owner,
+    direction,
+    recipient: recipient.address,
+    ...(recipient.orcpt === undefined ? {} : { orcpt: recipient.orcpt }),
+    class: m.folder === 'training' ? 'training' : 'held',
+    verdict,
+    prefix: renderPrefix({ verdict }),
+    ...(m.internalDate ? { internalDate: m.internalDate } : {}),
+    ...(m.flags ? { flags: m.flags } : {}),
+    ...(m.repeat === false ? {} : { repeat: forAnHour ? { key, withinMs: foldWithoutTraceMs } : { key } }),
+    ...(handBack ? { handBack } : {}),
+  };
+}
+
+function repeatKey(sha256: string, sender: string, recipient: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([sha256, sender, recipient]))
+    .digest('hex');
+}
+
+/** Only a header that we signed, for this recipient and these very octets, says that a message is one of ours (DESIGN §7.6). */
+function handBackOf(o: AdmitOptions, { arrived, recipient, verdict }: Facts): HandBack | undefined {
+  for (const value of arrived.releaseHeaders) {
+    const token = verifyRelease(o.releaseKey, value);
+    if (token?.bodySha256 !== arrived.bodySha256) continue;
+    if (o.book.owner(token.recipient) !== o.book.owner(recipient.address)) continue;
+    return {
+      entryId: token.entryId as EntryId,
+      prefix: renderPrefix({ verdict, status: 'the filter handed it back' }),
+    };
+  }
+  return undefined;
+}
+
+const eventKinds = { new: 'arrived', repeat: 'repeated', 'handed-back': 'handed-back' } as const;
+
+function tell(o: AdmitOptions, arrived: Arrived, entries: readonly NewEntry[], admitted: readonly Admitted[]): void {
+  const { subject } = arrived.summary;
+  for (const [index, { entryId, how }] of admitted.entries()) {
+    const entry = entries[index];
+    if (!entry) continue;
+    o.onEvent({ kind: eventKinds[how], entryId, owner: entry.owner, subject, reason: entry.verdict.reason });
+  }
+  if (arrived.receivedCount > manyReceived)
+    o.log.warn(
+      { entryIds: admitted.map(({ entryId }) => entryId), received: arrived.receivedCount },
+      'A message with very many Received fields was kept; it may be going in circles',
+    );
+}

@@ -1,0 +1,100 @@
+/** Answers smtp/receiver.ts: who may hand mail over, and what becomes of it. */
+import { BlockList, isIPv6 } from 'node:net';
+import type { HandOverClient, Receiver, Reply, Transaction } from '#smtp/receiver';
+import { replies, saying } from '#smtp/reply';
+import { StoreFull } from '#store/errors';
+import type { EnvelopeParams } from '#store/model';
+import type { Admitted } from '#store/port';
+import { type AdmitOptions, admitMessage } from './admit.ts';
+import type { FilterSetting } from './block.ts';
+import type { Addressee, DirectionSetting } from './recipients.ts';
+
+export interface ListenerSetting {
+  readonly direction: DirectionSetting;
+  readonly filter: FilterSetting;
+}
+
+export interface ReceiverOptions extends AdmitOptions {
+  /** Networks of clients that may hand mail over, `10.0.0.0/8` or single addresses. */
+  readonly trusted: readonly string[];
+  /** By the name of the listener. */
+  readonly listeners: Readonly<Record<string, ListenerSetting>>;
+  readonly maxMessageBytes: number;
+}
+
+export function createReceiver(o: ReceiverOptions): Receiver {
+  const trusted = networks(o.trusted);
+  return {
+    admit(client: HandOverClient): Reply | undefined {
+      const family = isIPv6(client.address) ? 'ipv6' : 'ipv4';
+      return trusted.check(client.address, family) ? undefined : replies.notAllowed;
+    },
+
+    async receive({ client, sender, params, recipients }: Transaction, source): Promise<Reply> {
+      const { direction, filter } = o.listeners[client.listener] ?? { direction: 'auto', filter: 'auto' };
+      try {
+        const admitted = await admitMessage(o, {
+          source: limited(source, o.maxMessageBytes),
+          sender,
+          recipients: recipients.map(
+            ({ address, params: { ORCPT } }): Addressee =>
+              typeof ORCPT === 'string' ? { address, orcpt: ORCPT } : { address },
+          ),
+          params: envelopeParams(params, client),
+          direction,
+          filter,
+          repeat: true,
+        });
+        return saying(replies.kept, wordsFor(admitted));
+      } catch (error) {
+        if (error instanceof TooLarge) return replies.tooLarge;
+        if (!(error instanceof StoreFull)) throw error; // 451, said and logged by the connection
+        o.log.error({ connection: client.id, err: error }, 'A message was not kept: the store is full');
+        return replies.noSpace;
+      }
+    },
+  };
+}
+
+/** @throws Error  an entry is no address and no network */
+function networks(list: readonly string[]): BlockList {
+  const found = new BlockList();
+  for (const network of list) {
+    const [address = '', bits] = network.split('/');
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+    if (bits === undefined) found.addAddress(address, family);
+    else found.addSubnet(address, Number(bits), family);
+  }
+  return found;
+}
+
+/** What a release needs again (DESIGN §7.6): as received, xtext not decoded. */
+function envelopeParams(params: Transaction['params'], client: HandOverClient): EnvelopeParams {
+  const { BODY, SMTPUTF8, RET, ENVID } = params;
+  const body = typeof BODY === 'string' ? BODY.toUpperCase() : undefined;
+  const ret = typeof RET === 'string' ? RET.toUpperCase() : undefined;
+  return {
+    ...(body === '7BIT' || body === '8BITMIME' ? { body } : {}),
+    ...(SMTPUTF8 ? { smtputf8: true } : {}),
+    ...(ret === 'FULL' || ret === 'HDRS' ? { ret } : {}),
+    ...(typeof ENVID === 'string' ? { envid: ENVID } : {}),
+    ...(Object.keys(client.forwarded).length > 0 ? { client: client.forwarded } : {}),
+  };
+}
+
+class TooLarge extends Error {}
+
+async function* limited(source: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array, void> {
+  let octets = 0;
+  for await (const chunk of source) {
+    octets += chunk.length;
+    if (octets > limit) throw new TooLarge('The message is larger than intake.maxMessageBytes');
+    yield chunk;
+  }
+}
+
+/** For the MTA's log: under which numbers the message is found here. */
+function wordsFor(admitted: readonly Admitted[]): string {
+  const some = admitted.slice(0, 5).map(({ entryId, how }) => (how === 'repeat' ? `${entryId} (again)` : `${entryId}`));
+  return `Ok: kept as ${some.join(', ')}${admitted.length > 5 ? ', ...' : ''}`;
+}
