@@ -206,7 +206,6 @@ async function admission(
   return {
     store,
     book,
-    hostname: config.hostname,
     handOverDomains: config.intake.handOverDomains,
     releaseKey: await store.settings.putIfAbsent('releaseKey', randomBytes(32)),
     onEvent,
