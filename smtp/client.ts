@@ -19,10 +19,10 @@ export interface DeliveryResult {
   /** In the order of the recipients. */
   readonly outcomes: readonly RecipientOutcome[];
   /**
-   * Nothing was tried: all connections to this hop stayed in use. `idleForMs` is how long none of them has come to an
-   * end: near 0 the hop is only busy, otherwise it hangs. The outcomes are 'later'.
+   * Nothing was tried: all connections to this hop stayed in use. `hanging`: and it has answered nobody lately, so that
+   * there is no point in coming back soon. The outcomes are 'later'.
    */
-  readonly busy?: { readonly idleForMs: number };
+  readonly busy?: { readonly hanging: boolean };
 }
 
 export interface DeliveryClientOptions {
@@ -52,6 +52,9 @@ const standardTimeouts: Timeouts = {
 /** Messages up to this size are read once and kept between the survey and the sending; larger ones are read twice. */
 const keptBytes = 256 * 1024;
 
+/** A hop of which no connection came free for so long hangs. */
+const hangingMs = 10_000;
+
 interface Idle {
   readonly session: Session;
   readonly timer: NodeJS.Timeout;
@@ -62,8 +65,10 @@ interface Quay {
   inUse: number;
   readonly idle: Idle[];
   readonly waiting: Set<() => void>;
-  /** When a connection was last taken from nothing or given back. */
+  /** When a connection last came free. */
   movedAt: number;
+  /** Why the last try got no answer; while it is set, one try at a time finds out whether the hop is back. */
+  down: string | undefined;
 }
 
 export class DeliveryClient {
@@ -76,8 +81,8 @@ export class DeliveryClient {
   constructor(options: DeliveryClientOptions) {
     this.#options = {
       hostname: options.hostname,
-      connectionsPerHop: options.connectionsPerHop ?? 8,
-      patienceMs: options.patienceMs ?? 250,
+      connectionsPerHop: options.connectionsPerHop ?? 5,
+      patienceMs: options.patienceMs ?? 100,
       idleMs: options.idleMs ?? 30_000,
       messagesPerConnection: options.messagesPerConnection ?? 100,
     };
@@ -102,18 +107,19 @@ export class DeliveryClient {
     const quay = this.#quay(hop);
     if (!(await this.#enter(quay, both))) {
       both.throwIfAborted();
-      const said = 'all connections to the next hop are in use';
+      const said = quay.down ?? 'all connections to the next hop are in use';
       const outcomes = envelope.recipients.map(({ address }) => ({ recipient: address, kind: 'later' as const, said }));
-      return { outcomes, busy: { idleForMs: performance.now() - quay.movedAt } };
+      return { outcomes, busy: { hanging: quay.down !== undefined || performance.now() - quay.movedAt > hangingMs } };
     }
     try {
       both.throwIfAborted();
       const survey = await surveyMessage(source(), size <= keptBytes ? keptBytes : 0);
       for (;;) {
-        const progress: Progress = { mailAnswered: false, ended: false };
+        const progress: Progress = { mailAnswered: false, ended: false, silence: undefined };
         const kept = this.#takeIdle(quay);
         const session = kept ?? (await this.#open(hop, both));
         if (typeof session === 'string') {
+          quay.down = session;
           return {
             outcomes: envelope.recipients.map(({ address }) => ({ recipient: address, kind: 'later', said: session })),
           };
@@ -129,6 +135,7 @@ export class DeliveryClient {
           if (!progress.ended) both.throwIfAborted();
           // Never twice over kept ones: the loop ends with a fresh connection at the latest.
           if (kept && !progress.mailAnswered && !session.usable) continue;
+          if (!both.aborted) quay.down = progress.silence;
           return { outcomes };
         } finally {
           both.removeEventListener('abort', onAbort);
@@ -154,7 +161,7 @@ export class DeliveryClient {
   #quay(hop: NextHop): Quay {
     let quay = this.#quays.get(hop.key);
     if (!quay) {
-      quay = { inUse: 0, idle: [], waiting: new Set(), movedAt: performance.now() };
+      quay = { inUse: 0, idle: [], waiting: new Set(), movedAt: performance.now(), down: undefined };
       this.#quays.set(hop.key, quay);
     }
     return quay;
@@ -162,7 +169,7 @@ export class DeliveryClient {
 
   /** Takes one of the hop's connections, or false when none came free in time. */
   async #enter(quay: Quay, signal: AbortSignal): Promise<boolean> {
-    if (quay.inUse < this.#options.connectionsPerHop) {
+    if (quay.inUse < this.#limit(quay)) {
       if (quay.inUse === 0) quay.movedAt = performance.now();
       quay.inUse++;
       return true;
@@ -185,8 +192,13 @@ export class DeliveryClient {
   #leave(quay: Quay): void {
     quay.movedAt = performance.now();
     const [next] = quay.waiting;
-    if (next) next();
+    if (next && quay.inUse <= this.#limit(quay)) next();
     else quay.inUse--;
+  }
+
+  /** Many tries at a hop that is down would hold up those for others, and tell nothing that one does not. */
+  #limit(quay: Quay): number {
+    return quay.down === undefined ? this.#options.connectionsPerHop : 1;
   }
 
   #takeIdle(quay: Quay): Session | undefined {

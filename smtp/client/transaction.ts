@@ -36,6 +36,8 @@ export interface Progress {
   mailAnswered: boolean;
   /** All of the message is out: the hop may have accepted it, whatever we hear. */
   ended: boolean;
+  /** The hop stopped answering or broke off, and how; undefined: whatever it answered, it answered. */
+  silence: string | undefined;
 }
 
 export interface TransactionRequest {
@@ -66,6 +68,7 @@ export async function transact(request: TransactionRequest): Promise<readonly Re
       session.fail('the message could not be read to its end');
       throw error;
     }
+    progress.silence = error.message;
     settle(all, { kind: 'later', said: error.message });
   }
   return envelope.recipients.map(({ address }, index) => ({ recipient: address, ...outcomes.get(index)! }));

@@ -1,0 +1,209 @@
+/**
+ * One try to deliver one entry (DESIGN §4.3–4.6, §7.6). What must stay true: it ends with the next hop's own words;
+ * accepted means released, a 5xx means failed and visible again, and everything else, our own trouble too, means later,
+ * until the time for retries is over.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { retryDelayMs } from '#app/lib/backoff';
+import type { Listener } from '#app/observe/events';
+import type { Log } from '#app/observe/log';
+import { folderOf } from '#app/quarantine/folders';
+import type { Ended, Handler } from '#app/quarantine/job-handler';
+import { renderPrefix } from '#app/quarantine/prefix';
+import { signRelease } from '#app/quarantine/release-token';
+import type { DeliveryClient, NextHop } from '#smtp/client';
+import { NotFound, StoreError } from '#store/errors';
+import type { ClaimedJob, Entry, Message } from '#store/model';
+import type { Store } from '#store/port';
+import { envelopeOf } from './envelope.ts';
+import { renderTrace, signedFields } from './trace.ts';
+
+export interface DeliverOptions {
+  readonly store: Store;
+  readonly client: Pick<DeliveryClient, 'deliver'>;
+  routeOf(entry: Entry): NextHop | undefined;
+  readonly hostname: string;
+  readonly releaseKey: Uint8Array;
+  /** After so long since the drop a delivery that is put off has failed. */
+  readonly retryForMs: number;
+  /** After so long it is shown again, as waiting. */
+  readonly showAfterMs: number;
+  readonly onEvent: Listener;
+  readonly log: Log;
+  /** The store's time, and chance; for tests. */
+  now?(): number;
+  random?(): number;
+}
+
+/** A released copy stays in view for so long (DESIGN §7.5). */
+const leaveAfterMs = 60_000;
+/** All connections to the hop are in use: back soon; it hangs: out of the others' way for longer. */
+const busyDelayMs = 2_000;
+const hangingDelayMs = 60_000;
+
+export function createDeliverHandler(options: DeliverOptions): Handler {
+  return (job, signal) => new Delivery(options, job, signal).run();
+}
+
+class Delivery {
+  readonly #options: DeliverOptions;
+  readonly #job: ClaimedJob;
+  readonly #signal: AbortSignal;
+
+  constructor(options: DeliverOptions, job: ClaimedJob, signal: AbortSignal) {
+    this.#options = options;
+    this.#job = job;
+    this.#signal = signal;
+  }
+
+  async run(): Promise<Ended> {
+    const { store } = this.#options;
+    const entry = this.#job.entryId === undefined ? undefined : await store.entries.get(this.#job.entryId);
+    if (!entry) return { kind: 'failed', said: 'the entry does not exist any more' };
+    const message = await store.messages.get(entry.messageId);
+    if (!message) return this.#failed(entry, undefined, 'the stored message does not exist any more');
+    if (entry.recipient === '') return this.#failed(entry, message, 'nobody knows whom it is for');
+    try {
+      return await this.#try(entry, message);
+    } catch (error) {
+      if (error instanceof NotFound) return this.#failed(entry, message, 'the stored message does not exist any more');
+      if (this.#signal.aborted || (error instanceof StoreError && error.temporary)) throw error;
+      // Whatever this is, the mail must not stay out of everybody's sight because of it: it goes the way of a put-off.
+      const id = randomUUID();
+      this.#options.log.error({ error, id, entry: entry.id }, 'a delivery failed inside');
+      return this.#later(entry, message, `an error inside the quarantine (${id})`);
+    }
+  }
+
+  async #try(entry: Entry, message: Message): Promise<Ended> {
+    const { store, client, log } = this.#options;
+    const hop = this.#options.routeOf(entry);
+    if (!hop) return this.#later(entry, message, 'no next hop is configured for this recipient');
+
+    const trace = Buffer.from(await this.#trace(entry, message), 'latin1');
+    async function* source(): AsyncGenerator<Uint8Array> {
+      yield trace;
+      yield* store.messages.read(message.id);
+    }
+    const size = trace.length + message.size;
+    const { outcomes, busy } = await client.deliver(hop, envelopeOf(entry, message), source, size, this.#signal);
+    const { kind, said } = outcomes[0]!;
+    log.debug({ entry: entry.id, hop: hop.name, attempt: this.#job.attempts, kind, said }, 'tried to deliver');
+    if (busy) return this.#later(entry, message, said, busy.hanging ? hangingDelayMs : busyDelayMs);
+    switch (kind) {
+      case 'accepted':
+        return { kind: 'done', said, leaveAfterMs, recorded: () => this.#tell('released', entry, message, said) };
+      case 'refused':
+        return this.#failed(entry, message, said);
+      case 'later':
+        return this.#later(entry, message, said);
+    }
+  }
+
+  async #trace(entry: Entry, message: Message): Promise<string> {
+    const { store, hostname, releaseKey } = this.#options;
+    return renderTrace({
+      hostname,
+      job: this.#job,
+      entryId: entry.id,
+      release: signRelease(releaseKey, {
+        entryId: entry.id,
+        recipient: entry.recipient,
+        bodySha256: await releasedBodySha256(store, message),
+      }),
+      signed: await signedFields(store.messages.read(message.id, 0, message.headerSize)),
+    });
+  }
+
+  /** `busyMs`: nothing was tried, because others are before it; it is no failure, and nobody is told. */
+  async #later(entry: Entry, message: Message, said: string, busyMs?: number): Promise<Ended> {
+    const { retryForMs, random = Math.random } = this.#options;
+    const ageMs = this.#now() - this.#job.droppedAt.getTime();
+    if (busyMs === undefined && ageMs >= retryForMs) {
+      return this.#failed(entry, message, said, inWords(retryForMs));
+    }
+    const shows = await this.#showsNow(entry.id);
+    return {
+      kind: 'later',
+      said,
+      afterMs: busyMs === undefined ? retryDelayMs(ageMs, random()) : Math.round(busyMs * (1 + random())),
+      ...(shows && { show: { prefix: renderPrefix({ verdict: entry.verdict, status: `waiting: ${said}` }) } }),
+      ...(busyMs === undefined && { recorded: () => this.#tell('release-waits', entry, message, said) }),
+    };
+  }
+
+  /**
+   * Put off for long, since the drop and since it was last taken out of view (a MOVE of the waiting one onto Release means:
+   * try again, and show it after the same time, DESIGN §7.6). Once shown it stays as it is: new words are no new UID.
+   */
+  async #showsNow(id: Entry['id']): Promise<boolean> {
+    const { store, showAfterMs } = this.#options;
+    const isLong = (since: Date): boolean => this.#now() - since.getTime() >= showAfterMs;
+    if (!isLong(this.#job.droppedAt)) return false;
+    const history = await store.entries.history(id);
+    if (!history) return false;
+    const { entry, stays } = history;
+    if (entry.uid !== undefined) return !/^X-Lazaret-Status: waiting:/m.test(entry.prefix);
+    return stays.every(
+      ({ folder, endedAt }) =>
+        (folder !== 'caught' && folder !== 'outgoing') || endedAt === undefined || isLong(endedAt),
+    );
+  }
+
+  /** `triedFor`: it was put off for so long that we gave up. */
+  #failed(entry: Entry, message: Message | undefined, said: string, triedFor?: string): Ended {
+    const subject = message?.subject.slice(0, 200) || 'A message without a subject';
+    const folder = folderOf(entry.direction === 'outgoing' ? 'outgoing' : 'caught').name;
+    const words = triedFor === undefined ? said : `${said} (given up after ${triedFor})`;
+    const within = triedFor === undefined ? '' : ` within ${triedFor}`;
+    return {
+      kind: 'failed',
+      said: words,
+      prefix: renderPrefix({ verdict: entry.verdict, status: `failed: ${words}` }),
+      notice: `"${subject}" could not be delivered to ${entry.recipient}${within}: ${said}. It is back in ${folder}.`,
+      recorded: () => this.#tell('release-failed', entry, message, words),
+    };
+  }
+
+  #tell(
+    kind: 'released' | 'release-failed' | 'release-waits',
+    entry: Entry,
+    message: Message | undefined,
+    said: string,
+  ): void {
+    const { onEvent, log } = this.#options;
+    const { id: entryId, owner } = entry;
+    const facts = { entry: entryId, recipient: entry.recipient, account: this.#job.actor.account, said };
+    if (kind === 'release-failed') log.warn(facts, 'a release failed');
+    else log.info(facts, kind === 'released' ? 'released' : 'a release has to wait');
+    onEvent({ kind, entryId, owner, subject: message?.subject ?? '', said });
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? Date.now();
+  }
+}
+
+/** The body's hash as the receiver will compute it: SMTP puts CRLF at the end of a message that has none (DESIGN §7.12). */
+async function releasedBodySha256({ messages }: Pick<Store, 'messages'>, message: Message): Promise<string> {
+  const { id, size, headerSize, bodySha256 } = message;
+  if (size <= headerSize) return bodySha256;
+  const end: Uint8Array[] = [];
+  for await (const chunk of messages.read(id, Math.max(headerSize, size - 2))) end.push(chunk);
+  if (Buffer.concat(end).toString('latin1') === '\r\n') return bodySha256;
+  const hash = createHash('sha256');
+  for await (const chunk of messages.read(id, headerSize)) hash.update(chunk);
+  return hash.update('\r\n').digest('hex');
+}
+
+function inWords(ms: number): string {
+  const units: [number, string][] = [
+    [86_400_000, 'day'],
+    [3_600_000, 'hour'],
+    [60_000, 'minute'],
+    [1000, 'second'],
+  ];
+  const [length, name] = units.find(([unit]) => ms >= unit) ?? [1, 'millisecond'];
+  const count = Math.round(ms / length);
+  return `${count} ${name}${count === 1 ? '' : 's'}`;
+}
