@@ -197,8 +197,7 @@ function inOneLine(code: number, lines: readonly string[]): string {
     index > 0 && enhanced && line.startsWith(enhanced) ? line.slice(enhanced.length) : line,
   );
   return `${code} ${texts.join(' ')}`
-    .replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ')
-    .replace(/ {2,}/g, ' ')
+    .replace(/[\s\p{Cc}\p{Cf}]+/gu, ' ')
     .trim()
     .slice(0, 1000);
 }

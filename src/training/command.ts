@@ -172,7 +172,7 @@ class Tail {
     const lines = this.#text
       .toString('utf8')
       .split(/[\r\n]+/)
-      .map((line) => line.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim());
+      .map((line) => line.replace(/[\s\p{Cc}\p{Cf}]+/gu, ' ').trim());
     return (lines.findLast((line) => line !== '') ?? '').slice(0, longestWords);
   }
 }
