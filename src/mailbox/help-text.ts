@@ -20,39 +20,43 @@ const whose = (scope: Scope): string => {
 function body(world: Pick<World, 'undoMs' | 'outgoingFolder'>, { scope }: Who): readonly string[] {
   const seconds = Math.round(world.undoMs / 1000);
   return [
-    'Mail that looked dangerous or unwanted is held here instead of being delivered.',
-    `You see the mail ${whose(scope)}. Nothing that you open here has been delivered.`,
+    'Mail that looked dangerous or unwanted is held here instead of being',
+    `delivered. You see the mail ${whose(scope)}.`,
+    'Reading it here delivers nothing and tells nobody.',
     '',
-    'Look into',
+    'To look into:',
     '',
-    '  Caught               what was held. Opening a message, flags and "read" marks',
-    '                       change nothing for anybody else.',
+    '  Caught               what is held.',
     ...(world.outgoingFolder
       ? [
           scope.level === 'recipient'
-            ? '  Caught (Outgoing)    mail that you sent and that was held on its way out.'
-            : '  Caught (Outgoing)    mail sent from here that was held on its way out.',
+            ? '  Caught (Outgoing)    what you sent and is held on its way out.'
+            : '  Caught (Outgoing)    what was sent and is held on its way out.',
         ]
       : []),
-    '  Training Requested   delivered mail about which somebody is asked: spam or not?',
+    '  Training Requested   delivered mail, and a question: is it spam?',
     '  Trash                what was discarded. Move it back to restore it.',
     '',
-    'To act on messages, drag them (or move, or copy them) onto',
+    'To act on messages, move or copy them (drag them) onto:',
     '',
-    '  Release              deliver to the person it was addressed to.',
-    '  Release & Train      the same, and the filter learns that it was no spam.',
-    '  Spam                 the filter learns that it is spam. Nothing is delivered.',
-    '  Not Spam             the filter learns that it is no spam. Nothing is delivered.',
-    '  Trash                discard it. The filter learns nothing.',
+    '  Release              deliver them to whom they were addressed.',
+    '  Release & Train      the same, and the filter learns: no spam.',
+    '  Spam                 the filter learns: spam. Delivers nothing.',
+    '  Not Spam             the filter learns: no spam. Delivers nothing.',
+    '  Trash                discard them. The filter learns nothing.',
     '',
-    'These folders look empty: what is dropped on one is on its way at once.',
+    'The first four always look empty: what is dropped on them is on its',
+    'way at once.',
     ...(seconds > 0
-      ? [`Moving a message back within ${seconds} seconds (Undo in your mail program) calls`, 'that off.']
+      ? [
+          `Within ${seconds} seconds a message can still be moved back (Undo in your`,
+          'mail program), as if nothing had happened.',
+        ]
       : []),
     '',
-    'A message that could not be delivered comes back to where it was, with the reason',
-    'in its header X-Lazaret-Status. Mail from elsewhere can be put on Spam or Not Spam,',
-    'too; it can never be released.',
+    'A message that could not be delivered comes back to where it was, and',
+    'its header X-Lazaret-Status says why. Mail from elsewhere can be put on',
+    'Spam and Not Spam, too; it can never be released.',
     ...(scope.level === 'recipient' ? [] : ['', 'A message for several people stands here once for each of them.']),
   ];
 }

@@ -27,6 +27,8 @@ export class NoticeBoard implements Sink {
   readonly #log: Log;
   readonly #timing: NoticeTiming;
   readonly #accounts = new Map<string, Listeners>();
+  /** Taken from the store when the last session was just gone: for the next one. */
+  readonly #untold = new Map<string, readonly string[]>();
 
   constructor(notices: Notices, feed: Feed, log: Log, timing: NoticeTiming = { gatherMs: 500, apartMs: 6_000 }) {
     this.#notices = notices;
@@ -76,9 +78,15 @@ export class NoticeBoard implements Sink {
 
   async #give(account: string, listeners: Listeners): Promise<void> {
     try {
-      const texts = await this.#notices.take(account);
+      const taken = await this.#notices.take(account);
+      const texts = [...(this.#untold.get(account) ?? []), ...taken];
+      this.#untold.delete(account);
       const sentence = summed(texts);
       if (sentence === undefined) return;
+      if (listeners.tell.size === 0) {
+        this.#untold.set(account, texts);
+        return;
+      }
       listeners.lastToldAt = Date.now();
       for (const tell of [...listeners.tell]) tell(sentence);
     } catch (error) {

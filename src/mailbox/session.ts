@@ -28,6 +28,7 @@ export class AccountSession implements Session {
   readonly #who: Who;
   readonly #shared: Shared;
   readonly #onClose: () => void;
+  readonly #listening = new Set<() => void>();
   #closed = false;
 
   constructor(world: World, who: Who, shared: Shared, onClose: () => void) {
@@ -113,12 +114,18 @@ export class AccountSession implements Session {
   }
 
   onNotice(tell: (sentence: string) => void): () => void {
-    return this.#shared.noticeBoard.listen(this.#who.actor.account, tell);
+    const stop = this.#shared.noticeBoard.listen(this.#who.actor.account, tell);
+    this.#listening.add(stop);
+    return () => {
+      this.#listening.delete(stop);
+      stop();
+    };
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    for (const stop of this.#listening) stop();
     this.#onClose();
   }
 }
