@@ -21,6 +21,9 @@ export interface AddressSink {
   readonly full: boolean;
 }
 
+/** Octets of one name, mailbox, host or comment; the rest is cut. Nobody's name is that long, and ENVELOPE shows From three times. */
+const MAX_TEXT = 8192;
+
 /** What ends a run of ordinary octets: blanks and `" ( ) , : ; < > @ \ [`. */
 const SPECIAL = new Uint8Array(256);
 for (const c of ' \t"(),:;<>@[\\') SPECIAL[c.charCodeAt(0)] = 1;
@@ -125,7 +128,7 @@ class AddressParser {
       if (c === 92) i++;
       else if (c === 40) depth++;
       else if (c === 41 && --depth === 0) {
-        const content = text.slice(this.at + 1, i).trim();
+        const content = text.slice(this.at + 1, Math.min(i, this.at + MAX_TEXT)).trim();
         if (content !== '') this.comment = content.replace(/\\(.)/g, '$1');
         this.at = i + 1;
         return true;
@@ -142,7 +145,7 @@ class AddressParser {
       this.wordStart = this.phrase.length;
     }
     this.blank = false;
-    this.phrase += word;
+    if (this.phrase.length < MAX_TEXT) this.phrase += word.slice(0, MAX_TEXT);
   }
 
   /** The last `@` counts; blanks around it do not. */
@@ -150,7 +153,7 @@ class AddressParser {
     this.at++;
     if (this.angle) return;
     this.blank = false;
-    this.phrase += '@';
+    if (this.phrase.length < MAX_TEXT) this.phrase += '@';
     this.atSign = this.phrase.length;
   }
 
@@ -184,7 +187,8 @@ class AddressParser {
       } else {
         empty = false;
         if (c === '@') separator = content.length;
-        content += c === '@' || c === ',' || c === ':' ? this.take(1) : this.readWord();
+        const word = c === '@' || c === ',' || c === ':' ? this.take(1) : this.readWord();
+        if (content.length < MAX_TEXT) content += word.slice(0, MAX_TEXT);
       }
     }
     if (empty && this.phrase === '') return; // `<>` alone is nobody

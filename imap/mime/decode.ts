@@ -46,13 +46,16 @@ class Base64Decoder implements TransferDecoder {
   }
 }
 
+/** Blanks between a `=` and the end of its line; with more it was no soft line break. */
+const MAX_PADDING = 1000;
+
 /** RFC 2045 §6.7. */
 class QuotedPrintableDecoder implements TransferDecoder {
-  /** A `=` and what followed it so far. */
+  /** A `=` and what followed it so far: one digit, or blanks. */
   private pending: number[] = [];
 
   decode(bytes: Uint8Array): Uint8Array {
-    const out = new Uint8Array(bytes.length + 2);
+    const out = new Uint8Array(bytes.length + this.pending.length);
     let length = 0;
     for (const byte of bytes) {
       const { pending } = this;
@@ -61,16 +64,23 @@ class QuotedPrintableDecoder implements TransferDecoder {
         else out[length++] = byte;
         continue;
       }
-      if (byte === 10) {
-        // A soft line break: `=`, blanks perhaps, the end of the line.
+      const digit = pending.length === 2 ? hexValue(pending[1]!) : -1;
+      if (digit >= 0 && hexValue(byte) >= 0) {
+        out[length++] = digit * 16 + hexValue(byte);
         this.pending = [];
-      } else if (byte === 13 || byte === 32 || byte === 9) {
-        if (pending.length > 1) length = this.giveUp(out, length, byte);
-      } else if (pending.length === 1 && hexValue(byte) >= 0) pending.push(byte);
-      else if (pending.length === 2 && hexValue(byte) >= 0) {
-        out[length++] = hexValue(pending[1]!) * 16 + hexValue(byte);
+      } else if (digit < 0 && byte === 10) {
+        this.pending = []; // a soft line break: `=`, perhaps blanks, the end of the line
+      } else if (digit < 0 && (byte === 13 || byte === 32 || byte === 9) && pending.length < MAX_PADDING) {
+        pending.push(byte);
+      } else if (pending.length === 1 && hexValue(byte) >= 0) {
+        pending.push(byte);
+      } else {
+        // What looked like an encoded octet is none.
+        for (const kept of pending) out[length++] = kept;
         this.pending = [];
-      } else length = this.giveUp(out, length, byte);
+        if (byte === 0x3d) this.pending.push(byte);
+        else out[length++] = byte;
+      }
     }
     return out.subarray(0, length);
   }
@@ -79,16 +89,6 @@ class QuotedPrintableDecoder implements TransferDecoder {
     const rest = Uint8Array.from(this.pending);
     this.pending = [];
     return rest;
-  }
-
-  /** What looked like an encoded octet is none. */
-  private giveUp(out: Uint8Array, length: number, byte: number): number {
-    let at = length;
-    for (const kept of this.pending) out[at++] = kept;
-    this.pending = [];
-    if (byte === 0x3d) this.pending.push(byte);
-    else out[at++] = byte;
-    return at;
   }
 }
 

@@ -10,9 +10,6 @@ import { quote, quoteOrNil } from './quote.ts';
 /** Octets of address lists in one ENVELOPE; further addresses are left out. The header that holds them is capped as well. */
 export const MAX_ENVELOPE_ADDRESSES = 1024 * 1024;
 
-/** Octets of one name, mailbox or host; the rest is cut. Nobody's name is that long, and From is shown three times. */
-const MAX_ADDRESS_TEXT = 8192;
-
 const ADDRESS_FIELDS = ['from', 'sender', 'reply-to', 'to', 'cc', 'bcc'] as const;
 type AddressField = (typeof ADDRESS_FIELDS)[number];
 const TEXT_FIELDS = ['date', 'subject', 'in-reply-to', 'message-id'] as const;
@@ -77,18 +74,12 @@ class RenderedAddresses {
     return this.rendered.length >= this.room;
   }
   address(a: { name: string | undefined; route: string | undefined; mailbox: string; host: string }): void {
-    const name = a.name === undefined ? 'NIL' : quote(short(a.name));
-    const route = a.route === undefined ? 'NIL' : quote(short(a.route));
-    this.rendered += `(${name} ${route} ${quote(short(a.mailbox))} ${quote(short(a.host))})`;
+    this.rendered += `(${quoteOrNil(a.name)} ${quoteOrNil(a.route)} ${quote(a.mailbox)} ${quote(a.host)})`;
   }
   groupStart(name: string): void {
-    this.rendered += `(NIL NIL ${quote(short(name))} NIL)`;
+    this.rendered += `(NIL NIL ${quote(name)} NIL)`;
   }
   groupEnd(): void {
     this.rendered += '(NIL NIL NIL NIL)';
   }
-}
-
-function short(text: string): string {
-  return text.length > MAX_ADDRESS_TEXT ? text.slice(0, MAX_ADDRESS_TEXT) : text;
 }

@@ -29,6 +29,9 @@ export interface Description {
 /** RFC 2046 §5.1.1 allows 70; no part of ours may hide behind a longer one that others understand. */
 export const MAX_BOUNDARY = 1000;
 
+/** Octets of Content-Language; the rest is cut. */
+const MAX_LANGUAGES = 1000;
+
 const PLAIN: Params = [['charset', 'us-ascii']];
 
 /** Collects the fields of one header that describe a part. */
@@ -93,12 +96,13 @@ export class DescriptionBuilder {
 
   /** RFC 3282. */
   private language(): string | undefined {
-    const tags =
-      this.line('content-language')
-        ?.replace(/\([^()]*\)/g, '')
-        .split(',') ?? [];
-    const named = tags.map((tag) => tag.trim()).filter((tag) => tag !== '');
-    return named.length === 0 ? undefined : `(${named.map(quote).join(' ')})`;
+    const tags = this.line('content-language')
+      ?.slice(0, MAX_LANGUAGES)
+      .replace(/\([^()]*\)/g, '')
+      .split(',')
+      .map((tag) => tag.trim())
+      .filter((tag) => tag !== '');
+    return tags && tags.length > 0 ? `(${tags.map(quote).join(' ')})` : undefined;
   }
 }
 

@@ -29,7 +29,7 @@ export function decodeWords(text: string): string {
     }
     if (!joined) out += between;
     charset = name.toLowerCase();
-    pending.push(encoding === 'b' || encoding === 'B' ? Buffer.from(body, 'base64') : decodeQ(body));
+    pending.push(encoding === 'b' || encoding === 'B' ? Buffer.from(body, 'base64') : decodeQ(body, charset));
     last = match.index + whole.length;
   }
   return out + flush(pending, charset) + text.slice(last);
@@ -40,9 +40,9 @@ function flush(pending: readonly Uint8Array[], charset: string): string {
   return decodeCharset(pending.length === 1 ? pending[0]! : Buffer.concat(pending), charset);
 }
 
-/** RFC 2047 §4.2. */
-function decodeQ(text: string): Uint8Array {
-  const source = Buffer.from(text, /[^\x00-\xff]/.test(text) ? 'utf8' : 'latin1');
+/** RFC 2047 §4.2. Characters that should have been encoded are taken for what they most likely were. */
+function decodeQ(text: string, charset: string): Uint8Array {
+  const source = Buffer.from(text, charset === 'utf-8' || /[^\x00-\xff]/.test(text) ? 'utf8' : 'latin1');
   return decodeHex(source, 0x3d, true);
 }
 
