@@ -1,4 +1,5 @@
 /** What the contract files about drops and jobs share: acts in one line, and readings of a store in short words. */
+import type { Test } from 'tap';
 import type {
   ActionName,
   Actor,
@@ -12,7 +13,7 @@ import type {
   Uid,
 } from '#store/model';
 import type { OpenDrop, Outcome, Store, Taken } from '#store/port';
-import { everything, recipient } from './contract/harness.ts';
+import { everything, type Harness, type OpenHarness, recipient } from './contract/harness.ts';
 
 export const ada = 'ada@harbour.example';
 export const ben = 'ben@harbour.example';
@@ -131,4 +132,50 @@ export async function housekeep(store: Store): Promise<Date | undefined> {
 export async function log(store: Store, since: number): Promise<string[]> {
   const { changes } = await store.changes.since(since as never, 10_000);
   return changes.map((change) => [change.kind, change.folder, change.uid, change.level ?? ''].join(' ').trim());
+}
+
+/** A harness whose store has been used before: empty as far as views and unfinished jobs go. */
+export interface Shared extends Harness {
+  /** The store's clock, in milliseconds since 1970. */
+  now(): number;
+}
+type Play = (t: Test, harness: Shared) => Promise<void>;
+
+/**
+ * Tests of one file that share a store, because opening one costs more than all that most of them do (three threads, each
+ * with its own loader). Before each, what the one before left is taken out of view and its jobs are ended.
+ */
+export async function inOneStore(t: Test, open: OpenHarness): Promise<(name: string, play: Play) => Promise<void>> {
+  const harness = await open(t);
+  let other: Promise<Store> | undefined;
+  let moved = 0;
+  const shared: Shared = {
+    store: harness.store,
+    advance: (ms) => {
+      moved += ms;
+      harness.advance(ms);
+    },
+    again: () => {
+      other ??= harness.again();
+      return other;
+    },
+    now: () => Date.now() + moved,
+  };
+  return async (name, play) => {
+    await clear(shared);
+    await t.test(name, (t) => play(t, shared));
+  };
+}
+
+async function clear({ store, advance }: Shared): Promise<void> {
+  advance(3 * 3_600_000); // all leases, undo windows and pauses of these tests are shorter
+  await housekeep(store);
+  while ((await run(store, done(0))).length > 0);
+  const owners = [ada, ben].map(recipient);
+  const domains = ['harbour.example', 'quay.example'].map((name): Scope => ({ level: 'domain', domain: name }));
+  for (const folder of ['caught', 'outgoing', 'training', 'trash'] as const)
+    for (const scope of [...owners, ...domains, everything]) {
+      const uids = [...(await store.views.load(scope, folder)).uids] as Uid[];
+      if (uids.length > 0) await store.entries.expunge({ scope, folder, uids }, by('global'));
+    }
 }

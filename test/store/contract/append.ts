@@ -16,8 +16,8 @@ async function append(store: Store, action: ActionName, text: string, account = 
 }
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  await t.test('onto Spam and Not Spam: message and job, no entry', async (t) => {
-    const { store } = await open(t);
+  const test = await d.inOneStore(t, open);
+  await test('onto Spam and Not Spam: message and job, no entry', async (t, { store }) => {
     t.equal(await append(store, 'spam', 'One.'), true);
     t.equal((await store.views.load(recipient(ada), 'trash')).uids.length, 0);
     const [job] = await d.claim(store);
@@ -28,22 +28,19 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.match(await store.jobs.get(job!.key), { state: 'done' });
   });
 
-  await t.test(
-    'the same bytes once more: only if the account’s last training of them was of another class',
-    async (t) => {
-      const { store } = await open(t);
-      t.equal(await append(store, 'spam', 'One.'), true);
-      t.equal(await append(store, 'spam', 'One.'), false);
-      t.equal(await append(store, 'spam', 'Two.'), true, 'other bytes');
-      t.equal(await append(store, 'spam', 'One.', ben), true, 'another account');
-      t.equal(await append(store, 'not-spam', 'One.'), true, 'another class');
-      t.equal(await append(store, 'spam', 'One.'), true, 'and back');
-      t.equal((await d.run(store, d.done())).length, 5);
-    },
-  );
+  await test('the same bytes once more: only if the account’s last training of them was of another class', async (t, {
+    store,
+  }) => {
+    t.equal(await append(store, 'spam', 'Three.'), true);
+    t.equal(await append(store, 'spam', 'Three.'), false);
+    t.equal(await append(store, 'spam', 'Two.'), true, 'other bytes');
+    t.equal(await append(store, 'spam', 'Three.', ben), true, 'another account');
+    t.equal(await append(store, 'not-spam', 'Three.'), true, 'another class');
+    t.equal(await append(store, 'spam', 'Three.'), true, 'and back');
+    t.equal((await d.run(store, d.done())).length, 5);
+  });
 
-  await t.test('trainings of held mail count, until they are undone', async (t) => {
-    const { store } = await open(t);
+  await test('trainings of held mail count, until they are undone', async (t, { store }) => {
     const text = 'Held.';
     const a = await held(store, ada, { text });
     const spam = await d.drop(store, 'spam', [a.uid], { undoMs: 10_000 });
@@ -61,8 +58,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await append(store, 'spam', text), true);
   });
 
-  await t.test('onto a Release folder: the held entries with these bytes, in this scope', async (t) => {
-    const { store } = await open(t);
+  await test('onto a Release folder: the held entries with these bytes, in this scope', async (t, { store }) => {
     const hash = sha256(aMessage('Wanted.'));
     const find = async (account = ada) =>
       (await store.drops.heldByHash(recipient(account), hash)).map((entry) => entry.uid);

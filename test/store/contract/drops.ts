@@ -7,8 +7,8 @@ import { ada, ben } from '../dropping.ts';
 import { domain, everything, held, type OpenHarness, recipient } from './harness.ts';
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  await t.test('a MOVE onto Release leaves every view, tells everybody and queues a delivery', async (t) => {
-    const { store } = await open(t);
+  const test = await d.inOneStore(t, open);
+  await test('a MOVE onto Release leaves every view, tells everybody and queues a delivery', async (t, { store }) => {
     const a = await held(store, ada);
     const b = await held(store, ada, { text: 'Another.' });
     const before = await store.changes.end();
@@ -43,26 +43,27 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     );
   });
 
-  await t.test(
-    'Release & Train queues both steps, Spam and Not Spam one, and these lie in Trash afterwards',
-    async (t) => {
-      const { store } = await open(t);
-      const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
-      await d.drop(store, 'release-train', [a.uid]);
-      const spam = await d.drop(store, 'spam', [b.uid]);
-      await d.drop(store, 'not-spam', [c.uid]);
-      t.strictSame(await d.jobsOf(store, a.id), ['deliver ready', 'train-ham ready']);
-      t.strictSame(await d.jobsOf(store, b.id), ['train-spam ready']);
-      t.strictSame(await d.jobsOf(store, c.id), ['train-ham ready']);
-      t.equal(await d.stands(store, b.id), 'trained trash trash');
-      t.not((await store.entries.get(b.id))?.uid, d.to(spam)[0], 'the UID in Spam and the one in Trash are two');
-      t.equal((await d.view(store, 'trash')).length, 2);
-      t.strictSame(await d.view(store), []);
-    },
-  );
+  await test('Release & Train queues both steps, Spam and Not Spam one, and these lie in Trash afterwards', async (t, {
+    store,
+  }) => {
+    const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
+    await d.drop(store, 'release-train', [a.uid]);
+    const spam = await d.drop(store, 'spam', [b.uid]);
+    await d.drop(store, 'not-spam', [c.uid]);
+    t.strictSame(await d.jobsOf(store, a.id), ['deliver ready', 'train-ham ready']);
+    t.strictSame(await d.jobsOf(store, b.id), ['train-spam ready']);
+    t.strictSame(await d.jobsOf(store, c.id), ['train-ham ready']);
+    t.equal(await d.stands(store, b.id), 'trained trash trash');
+    t.not((await store.entries.get(b.id))?.uid, d.to(spam)[0], 'the UID in Spam and the one in Trash are two');
+    t.equal((await d.view(store, 'trash')).length, 2);
+    t.strictSame(await d.view(store), []);
+  });
 
-  await t.test('a COPY stays, says so at all levels, and leaves some time after the delivery', async (t) => {
-    const { store, advance } = await open(t);
+  await test('a COPY stays, says so at all levels, and leaves some time after the delivery', async (t, {
+    store,
+    advance,
+    now,
+  }) => {
     const a = await held(store, ada, { flags: ['\\Seen'] });
     const before = await store.changes.end();
     const taken = await d.drop(store, 'release', [a.uid], { mode: 'copy' });
@@ -76,7 +77,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     await d.run(store, d.done(60_000));
     t.equal(await d.stands(store, a.id), 'released caught caught');
     const due = await d.housekeep(store);
-    t.ok(due && due.getTime() > Date.now(), 'known to be due');
+    t.ok(due && due.getTime() > now(), 'known to be due');
     t.equal((await d.view(store)).length, 1, 'not yet');
     advance(60_001);
     await d.housekeep(store);
@@ -85,8 +86,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await d.log(store, before)).at(-1), `leave caught ${a.uid}`);
   });
 
-  await t.test('a COPY onto Spam stays as trained; EXPUNGE then does what the MOVE would have done', async (t) => {
-    const { store } = await open(t);
+  await test('a COPY onto Spam stays as trained; EXPUNGE then does what the MOVE would have done', async (t, {
+    store,
+  }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     const taken = await d.drop(store, 'spam', [a.uid, b.uid], { mode: 'copy' });
     t.strictSame(await d.view(store), [`${a.uid} $Trained`, `${b.uid} $Trained`]);
@@ -100,8 +102,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.jobsOf(store, b.id), ['train-spam ready'], 'trained once');
   });
 
-  await t.test('COPY, \\Deleted, EXPUNGE: the deletion only takes the source out of view', async (t) => {
-    const { store } = await open(t);
+  await test('COPY, \\Deleted, EXPUNGE: the deletion only takes the source out of view', async (t, { store }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid], { mode: 'copy' });
     const stays = { scope: recipient(ada), folder: 'caught', uids: [a.uid] } as const;
@@ -114,8 +115,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame((await store.entries.expunge(stays, d.by())).left, [], 'once more: nothing');
   });
 
-  await t.test('a repeated drop answers the same pairs and queues nothing twice', async (t) => {
-    const { store, again } = await open(t);
+  await test('a repeated drop answers the same pairs and queues nothing twice', async (t, { store, again }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     for (const mode of ['move', 'copy'] as const) {
       const entry = mode === 'move' ? a : b;
@@ -134,8 +134,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.run(store, d.done()), []);
   });
 
-  await t.test('half of a set is gone: a MOVE does the rest and says why', async (t) => {
-    const { store } = await open(t);
+  await test('half of a set is gone: a MOVE does the rest and says why', async (t, { store }) => {
     const [a, b, c, e] = [
       await held(store, ada),
       await held(store, ada),
@@ -155,8 +154,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame([d.from(taken), taken.left, taken.unknown], [[e.uid], [e.uid], [never]]);
   });
 
-  await t.test('a COPY is all or nothing', async (t) => {
-    const { store } = await open(t);
+  await test('a COPY is all or nothing', async (t, { store }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     await d.drop(store, 'discard', [a.uid]);
     const before = await store.changes.end();
@@ -173,8 +171,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await store.entries.history(b.id))?.drops.length, 0, 'a drop that took nothing left nothing');
   });
 
-  await t.test('another scope’s UID is as if it had never existed', async (t) => {
-    const { store } = await open(t);
+  await test('another scope’s UID is as if it had never existed', async (t, { store }) => {
     const a = await held(store, ada);
     const none = await held(store, '', { recipient: ada });
     const strangers = [recipient(ben), domain('quay.example')];
@@ -194,8 +191,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await d.drop(store, 'release', [none.uid], { scope: everything })).pairs.length, 1);
   });
 
-  await t.test('policy: requests are not released, and mail for nobody is not delivered', async (t) => {
-    const { store } = await open(t);
+  await test('policy: requests are not released, and mail for nobody is not delivered', async (t, { store }) => {
     const request = await held(store, ada, { class: 'training' });
     const nobody = await held(store, '', { recipient: '' });
     const asked = await d.drop(store, 'release', [request.uid], { folder: 'training' });
@@ -206,8 +202,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await d.drop(store, 'spam', [nobody.uid], { account: 'global' })).pairs.length, 1);
   });
 
-  await t.test('a copy on its way: only the same action, and out of view', async (t) => {
-    const { store } = await open(t);
+  await test('a copy on its way: only the same action, and out of view', async (t, { store }) => {
     const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
     const uids = [a.uid, b.uid, c.uid];
     const copied = await d.drop(store, 'release', uids, { mode: 'copy' });
@@ -223,8 +218,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.view(store), []);
   });
 
-  await t.test('two clients drop the same mail at once: each entry goes one way, the other is told', async (t) => {
-    const { store, again } = await open(t);
+  await test('two clients drop the same mail at once: each entry goes one way, the other is told', async (t, {
+    store,
+    again,
+  }) => {
     const other = await again();
     const entries = [];
     for (let i = 0; i < 30; i += 1) entries.push(await held(store, ada, { text: `Number ${i}.` }));
@@ -251,20 +248,21 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(jobs.length, uids.length);
   });
 
-  await t.test('the undo window holds for all jobs, by the store’s clock', async (t) => {
-    const { store, advance } = await open(t);
+  await test('the undo window holds for all jobs, by the store’s clock', async (t, { store, advance, now }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     await d.drop(store, 'release-train', [a.uid], { undoMs: 10_000 });
     await d.drop(store, 'spam', [b.uid], { undoMs: 10_000 });
     t.strictSame(await d.claim(store), []);
     const due = await d.housekeep(store);
-    t.ok(due && due.getTime() > Date.now() + 5_000 && due.getTime() <= Date.now() + 10_000);
+    t.ok(due && due.getTime() > now() + 5_000 && due.getTime() <= now() + 10_000);
     advance(10_001);
     t.equal((await d.claim(store)).length, 3);
   });
 
-  await t.test('a drop in chunks can be claimed when it is sealed and its window has passed', async (t) => {
-    const { store, advance } = await open(t);
+  await test('a drop in chunks can be claimed when it is sealed and its window has passed', async (t, {
+    store,
+    advance,
+  }) => {
     const entries = [await held(store, ada), await held(store, ada), await held(store, ada)];
     const open1 = d.begin(store, 'release', { undoMs: 5_000 });
     for (const entry of entries) await store.drops.take(open1, [entry.uid], { last: false });
@@ -290,35 +288,34 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     await store.drops.seal(d.begin(store, 'release'));
   });
 
-  await t.test(
-    'crash between the chunks of a MOVE: sealed with what it has, never before its lease ends',
-    async (t) => {
-      const { store, advance, again } = await open(t);
-      const entries = [await held(store, ada), await held(store, ada), await held(store, ada)];
-      const lost = d.begin(store, 'release');
-      await store.drops.take(lost, [entries[0]!.uid], { last: false });
-      advance(20_000);
-      await store.drops.take(lost, [entries[1]!.uid], { last: false });
-      advance(20_000);
-      const other = await again();
-      await d.housekeep(other);
-      t.strictSame(await d.claim(other), [], 'each chunk renews the lease');
-      advance(10_001);
-      await d.housekeep(other);
-      t.equal((await d.claim(other)).length, 2);
-      await t.rejects(
-        store.drops.take(lost, [entries[2]!.uid], { last: true }),
-        LeaseLost,
-        'the first one comes too late',
-      );
-      await t.rejects(store.drops.seal(lost), LeaseLost);
-      await t.rejects(store.drops.rollBack(lost), LeaseLost);
-      t.equal(await d.stands(store, entries[2]!.id), 'held caught caught');
-    },
-  );
+  await test('crash between the chunks of a MOVE: sealed with what it has, never before its lease ends', async (t, {
+    store,
+    advance,
+    again,
+  }) => {
+    const entries = [await held(store, ada), await held(store, ada), await held(store, ada)];
+    const lost = d.begin(store, 'release');
+    await store.drops.take(lost, [entries[0]!.uid], { last: false });
+    advance(20_000);
+    await store.drops.take(lost, [entries[1]!.uid], { last: false });
+    advance(20_000);
+    const other = await again();
+    await d.housekeep(other);
+    t.strictSame(await d.claim(other), [], 'each chunk renews the lease');
+    advance(10_001);
+    await d.housekeep(other);
+    t.equal((await d.claim(other)).length, 2);
+    await t.rejects(
+      store.drops.take(lost, [entries[2]!.uid], { last: true }),
+      LeaseLost,
+      'the first one comes too late',
+    );
+    await t.rejects(store.drops.seal(lost), LeaseLost);
+    await t.rejects(store.drops.rollBack(lost), LeaseLost);
+    t.equal(await d.stands(store, entries[2]!.id), 'held caught caught');
+  });
 
-  await t.test('crash between the chunks of a COPY: rolled back', async (t) => {
-    const { store, advance, again } = await open(t);
+  await test('crash between the chunks of a COPY: rolled back', async (t, { store, advance, again }) => {
     const entries = [await held(store, ada), await held(store, ada), await held(store, ada)];
     const [a, b, c] = entries as [(typeof entries)[0], (typeof entries)[0], (typeof entries)[0]];
     const lost = d.begin(store, 'release', { mode: 'copy' });
@@ -337,8 +334,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.match((await store.entries.history(a.id))?.drops[0], { rolledBackAt: Date });
   });
 
-  await t.test('a refused later chunk: the caller rolls the COPY back', async (t) => {
-    const { store } = await open(t);
+  await test('a refused later chunk: the caller rolls the COPY back', async (t, { store }) => {
     const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
     await d.drop(store, 'discard', [c.uid]);
     for (const action of ['release-train', 'spam', 'discard'] as const) {
@@ -356,8 +352,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     await store.drops.rollBack(d.begin(store, 'release', { mode: 'copy' }));
   });
 
-  await t.test('a later training takes the place of an unfinished one, whoever made it', async (t) => {
-    const { store } = await open(t);
+  await test('a later training takes the place of an unfinished one, whoever made it', async (t, { store }) => {
     const a = await held(store, ada);
     await d.drop(store, 'spam', [a.uid], { mode: 'copy' });
     const spam = await d.drop(store, 'not-spam', [a.uid], { mode: 'copy' });
@@ -367,8 +362,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.jobsOf(store, a.id), ['train-spam cancelled', 'train-ham ready', 'deliver ready']);
   });
 
-  await t.test('a thousand entries go in one chunk', async (t) => {
-    const { store } = await open(t);
+  await test('a thousand entries go in one chunk', async (t, { store }) => {
     const entries = await Promise.all(
       Array.from({ length: 1000 }, (_, i) => held(store, ada, { text: `Number ${i}.` })),
     );

@@ -12,8 +12,8 @@ const handBack = async (store: Store, entryId: EntryId): Promise<Admitted> =>
   (await admit(store, aSpamFor(ada, { handBack: { entryId, prefix } })))[0]!;
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  await t.test('while it is being delivered: held again, the lease is void', async (t) => {
-    const { store, advance } = await open(t);
+  const test = await d.inOneStore(t, open);
+  await test('while it is being delivered: held again, the lease is void', async (t, { store, advance }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid], { mode: 'copy' });
     const [job] = await d.claim(store);
@@ -31,8 +31,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await d.stands(store, a.id), 'held caught caught');
   });
 
-  await t.test('after its delivery: the pending leave is over as well', async (t) => {
-    const { store, advance } = await open(t);
+  await test('after its delivery: the pending leave is over as well', async (t, { store, advance }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid], { mode: 'copy' });
     await d.run(store, d.done(60_000));
@@ -44,8 +43,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.run(store, d.done()), [`deliver ${a.id}`]);
   });
 
-  await t.test('the hand-over is repeated: nothing changes', async (t) => {
-    const { store } = await open(t);
+  await test('the hand-over is repeated: nothing changes', async (t, { store }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid]);
     const first = await handBack(store, a.id);
@@ -54,8 +52,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await store.changes.end(), before);
   });
 
-  await t.test('of an entry that nobody knows it is an ordinary new one', async (t) => {
-    const { store } = await open(t);
+  await test('of an entry that nobody knows it is an ordinary new one', async (t, { store }) => {
     const answer = await handBack(store, 999_999 as EntryId);
     t.equal(answer.how, 'new');
   });

@@ -6,8 +6,13 @@ import { ada } from '../dropping.ts';
 import { domain, everything, held, type OpenHarness, recipient } from './harness.ts';
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  await t.test('each job is claimed by one caller, oldest first, with all it needs', async (t) => {
-    const { store, again, advance } = await open(t);
+  const test = await d.inOneStore(t, open);
+  await test('each job is claimed by one caller, oldest first, with all it needs', async (t, {
+    store,
+    again,
+    advance,
+    now,
+  }) => {
     const other = await again();
     const entries = [];
     for (let i = 0; i < 20; i += 1) {
@@ -25,42 +30,40 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
       actor: { account: ada, via: 'test' },
       resentMessageId: /^<[^@<>\s]+@mx\.harbour\.example>$/,
     });
-    t.ok(first!.leaseUntil > new Date() && first!.droppedAt <= new Date());
+    t.ok(first!.leaseUntil.getTime() > now() && first!.droppedAt.getTime() <= now());
     t.strictSame(await d.claim(store, ['train-spam', 'train-ham']), [], 'only the steps that are asked for');
     const claims = await Promise.all([store, other, store, other].map((each) => d.claim(each, ['deliver'], 6)));
     const keys = claims.flat().map((job) => job.key);
     t.equal(keys.length, 19);
     t.equal(new Set(keys).size, 19, 'none twice');
-    t.strictSame(await store.jobs.counts(), { ready: 0, leased: 20, done: 0, failed: 0, cancelled: 0 });
+    t.match(await store.jobs.counts(), { ready: 0, leased: 20 });
   });
 
-  await t.test(
-    'a lease that ran out is claimed again; the first holder is refused, the message id is the same',
-    async (t) => {
-      const { store, advance } = await open(t);
-      const a = await held(store, ada);
-      await d.drop(store, 'release', [a.uid]);
-      const [first] = await d.claim(store, ['deliver'], 1, 10_000);
-      advance(8_000);
-      await store.jobs.renew(first!, 10_000);
-      advance(8_000);
-      t.strictSame(await d.claim(store), [], 'renewed');
-      advance(3_000);
-      const [second] = await d.claim(store, ['deliver'], 1, 10_000);
-      t.match(second, { key: first!.key, attempts: 2, resentMessageId: first!.resentMessageId });
-      t.strictSame(second!.droppedAt, first!.droppedAt);
-      await t.rejects(store.jobs.renew(first!, 10_000), LeaseLost);
-      await t.rejects(store.jobs.finish(first!, d.done()), LeaseLost);
-      await store.jobs.release(first!);
-      t.equal(await d.stands(store, a.id), 'dropped none -', 'nothing was recorded');
-      await store.jobs.finish(second!, d.done());
-      await t.rejects(store.jobs.finish(second!, d.failed), LeaseLost, 'it ends once');
-      t.match(await store.jobs.get(first!.key), { state: 'done', outcome: '250 2.0.0 Ok', attempts: 2, endedAt: Date });
-    },
-  );
+  await test('a lease that ran out is claimed again; the first holder is refused, the message id is the same', async (t, {
+    store,
+    advance,
+  }) => {
+    const a = await held(store, ada);
+    await d.drop(store, 'release', [a.uid]);
+    const [first] = await d.claim(store, ['deliver'], 1, 10_000);
+    advance(8_000);
+    await store.jobs.renew(first!, 10_000);
+    advance(8_000);
+    t.strictSame(await d.claim(store), [], 'renewed');
+    advance(3_000);
+    const [second] = await d.claim(store, ['deliver'], 1, 10_000);
+    t.match(second, { key: first!.key, attempts: 2, resentMessageId: first!.resentMessageId });
+    t.strictSame(second!.droppedAt, first!.droppedAt);
+    await t.rejects(store.jobs.renew(first!, 10_000), LeaseLost);
+    await t.rejects(store.jobs.finish(first!, d.done()), LeaseLost);
+    await store.jobs.release(first!);
+    t.equal(await d.stands(store, a.id), 'dropped none -', 'nothing was recorded');
+    await store.jobs.finish(second!, d.done());
+    await t.rejects(store.jobs.finish(second!, d.failed), LeaseLost, 'it ends once');
+    t.match(await store.jobs.get(first!.key), { state: 'done', outcome: '250 2.0.0 Ok', attempts: 2, endedAt: Date });
+  });
 
-  await t.test('given back untried: due at once, not counted', async (t) => {
-    const { store } = await open(t);
+  await test('given back untried: due at once, not counted', async (t, { store }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid]);
     const [job] = await d.claim(store);
@@ -69,8 +72,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.match(await d.claim(store), [{ attempts: 1 }]);
   });
 
-  await t.test('a delivery that fails for good comes back with a notice; its training goes on', async (t) => {
-    const { store, again } = await open(t);
+  await test('a delivery that fails for good comes back with a notice; its training goes on', async (t, {
+    store,
+    again,
+  }) => {
     const a = await held(store, ada, { flags: ['\\Seen', '$x'] });
     for (const mode of ['move', 'copy'] as const) {
       const { uid } = (await store.entries.get(a.id))!;
@@ -101,8 +106,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.match(await d.jobsOf(store, a.id), ['deliver failed', 'train-ham done']);
   });
 
-  await t.test('a training that fails is only recorded', async (t) => {
-    const { store } = await open(t);
+  await test('a training that fails is only recorded', async (t, { store }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release-train', [a.uid]);
     await d.run(store, { kind: 'failed', said: 'refused' }, ['train-ham']);
@@ -113,14 +117,13 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await store.notices.take(ada), []);
   });
 
-  await t.test('put off: later again, and after long shown as waiting', async (t) => {
-    const { store, advance } = await open(t);
+  await test('put off: later again, and after long shown as waiting', async (t, { store, advance, now }) => {
     const a = await held(store, ada, { flags: ['\\Seen'] });
     await d.drop(store, 'release', [a.uid]);
     await d.run(store, d.later(300_000));
     t.strictSame(await d.claim(store), []);
     const due = await d.housekeep(store);
-    t.ok(due && due.getTime() > Date.now() + 200_000, 'known to be due');
+    t.ok(due && due.getTime() > now() + 200_000, 'known to be due');
     advance(300_001);
     await d.run(store, d.later(300_000, true));
     const shown = (await store.entries.get(a.id))!;
@@ -138,8 +141,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await d.stands(store, a.id), 'released none -');
   });
 
-  await t.test('what waits: MOVE and COPY onto Release try it now, EXPUNGE hides it', async (t) => {
-    const { store } = await open(t);
+  await test('what waits: MOVE and COPY onto Release try it now, EXPUNGE hides it', async (t, { store }) => {
     const entries = [await held(store, ada), await held(store, ada), await held(store, ada)];
     const first = await d.drop(
       store,
@@ -163,8 +165,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await d.view(store)).length, 2, 'and it returns');
   });
 
-  await t.test('what waits: Trash, Spam and Not Spam cancel the delivery, unless it runs just now', async (t) => {
-    const { store, advance } = await open(t);
+  await test('what waits: Trash, Spam and Not Spam cancel the delivery, unless it runs just now', async (t, {
+    store,
+    advance,
+  }) => {
     for (const [action, mode, expected] of [
       ['discard', 'move', 'discarded trash trash'],
       ['spam', 'move', 'trained trash trash'],
@@ -188,8 +192,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.ok((await d.view(store)).at(-1)?.endsWith(' $Trained'), 'and does not say that it is on its way');
   });
 
-  await t.test('a COPY that waits: its old UID ends, and success takes the new one out at once', async (t) => {
-    const { store, advance } = await open(t);
+  await test('a COPY that waits: its old UID ends, and success takes the new one out at once', async (t, {
+    store,
+    advance,
+  }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid], { mode: 'copy' });
     const before = await store.changes.end();
@@ -201,8 +207,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.view(store), []);
   });
 
-  await t.test('a training that a later one takes the place of is void while it runs', async (t) => {
-    const { store, advance } = await open(t);
+  await test('a training that a later one takes the place of is void while it runs', async (t, { store, advance }) => {
     const a = await held(store, ada);
     await d.drop(store, 'spam', [a.uid], { mode: 'copy' });
     const [job] = await d.claim(store, ['train-spam']);
@@ -214,28 +219,22 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.run(store, d.done()), [`train-spam ${a.id}`]);
   });
 
-  await t.test(
-    'no trainer: done for now, and due again when asked, the last training of each entry only',
-    async (t) => {
-      const { store } = await open(t);
-      const [a, b] = [await held(store, ada), await held(store, ada)];
-      const untrained = { kind: 'done', said: 'no trainer', leaveAfterMs: 0 } as const;
-      await d.drop(store, 'spam', [a.uid], { mode: 'copy' });
-      await d.drop(store, 'release-train', [b.uid]);
-      await d.run(store, untrained, ['train-spam', 'train-ham']);
-      await d.drop(store, 'not-spam', [a.uid], { mode: 'copy' });
-      await d.run(store, untrained, ['train-spam', 'train-ham']);
-      t.equal(await store.jobs.retryUntrained(), 2);
-      t.strictSame(await d.run(store, d.done(), ['train-spam', 'train-ham']), [
-        `train-ham ${b.id}`,
-        `train-ham ${a.id}`,
-      ]);
-      t.equal(await store.jobs.retryUntrained(), 0);
-    },
-  );
+  await test('no trainer: done for now, and due again when asked, the last training of each entry only', async (t, {
+    store,
+  }) => {
+    const [a, b] = [await held(store, ada), await held(store, ada)];
+    const untrained = { kind: 'done', said: 'no trainer', leaveAfterMs: 0 } as const;
+    await d.drop(store, 'spam', [a.uid], { mode: 'copy' });
+    await d.drop(store, 'release-train', [b.uid]);
+    await d.run(store, untrained, ['train-spam', 'train-ham']);
+    await d.drop(store, 'not-spam', [a.uid], { mode: 'copy' });
+    await d.run(store, untrained, ['train-spam', 'train-ham']);
+    t.equal(await store.jobs.retryUntrained(), 2);
+    t.strictSame(await d.run(store, d.done(), ['train-spam', 'train-ham']), [`train-ham ${b.id}`, `train-ham ${a.id}`]);
+    t.equal(await store.jobs.retryUntrained(), 0);
+  });
 
-  await t.test('lists: by key, by drop, counts', async (t) => {
-    const { store } = await open(t);
+  await test('lists: by key, by drop, counts', async (t, { store }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     const drop = d.begin(store, 'release-train');
     await store.drops.take(drop, [a.uid, b.uid], { last: true });
@@ -250,8 +249,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await store.jobs.counts()).ready, 5);
   });
 
-  await t.test('an outgoing mail comes back into its own folder', async (t) => {
-    const { store } = await open(t);
+  await test('an outgoing mail comes back into its own folder', async (t, { store }) => {
     const a = await held(store, ada, { direction: 'outgoing', recipient: 'someone@elsewhere.example' });
     await d.drop(store, 'release', [a.uid], { folder: 'outgoing' });
     await d.run(store, d.failed);

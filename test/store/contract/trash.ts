@@ -9,8 +9,8 @@ const expungeIn = (folder: ReadableFolder, uids: readonly Uid[], scope: Scope = 
   ({ scope, folder, uids }) as const;
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  await t.test('discarding is the entry’s affair: it stands in Trash in all three scopes', async (t) => {
-    const { store } = await open(t);
+  const test = await d.inOneStore(t, open);
+  await test('discarding is the entry’s affair: it stands in Trash in all three scopes', async (t, { store }) => {
     const a = await held(store, ada, { flags: ['\\Seen', '\\Deleted'] });
     const before = await store.changes.end();
     const taken = await d.drop(store, 'discard', [a.uid]);
@@ -25,8 +25,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame((await d.drop(store, 'discard', [a.uid])).pairs, taken.pairs, 'repeated');
   });
 
-  await t.test('restore: held, where it came from, under a new UID', async (t) => {
-    const { store } = await open(t);
+  await test('restore: held, where it came from, under a new UID', async (t, { store }) => {
     const table = [
       ['caught', await held(store, ada)],
       ['outgoing', await held(store, ada, { direction: 'outgoing' })],
@@ -48,8 +47,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
       }
   });
 
-  await t.test('nothing is released out of Trash, but it can be trained', async (t) => {
-    const { store } = await open(t);
+  await test('nothing is released out of Trash, but it can be trained', async (t, { store }) => {
     const a = await held(store, ada);
     const trash = await d.drop(store, 'discard', [a.uid]);
     for (const action of ['release', 'release-train'] as const)
@@ -69,8 +67,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await d.stands(store, a.id), 'held caught caught');
   });
 
-  await t.test('EXPUNGE in Caught and in Training Requested discards; what is not there is ignored', async (t) => {
-    const { store } = await open(t);
+  await test('EXPUNGE in Caught and in Training Requested discards; what is not there is ignored', async (t, {
+    store,
+  }) => {
     const a = await held(store, ada);
     const request = await held(store, ada, { class: 'training' });
     const stranger = await held(store, ben);
@@ -89,8 +88,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame((await d.drop(store, 'release', [a.uid])).refused, [{ uid: a.uid, reason: 'discarded' }]);
   });
 
-  await t.test('EXPUNGE in Trash is for one level; restored and discarded again it stands in all three', async (t) => {
-    const { store } = await open(t);
+  await test('EXPUNGE in Trash is for one level; restored and discarded again it stands in all three', async (t, {
+    store,
+  }) => {
     const a = await held(store, ada);
     const [uid] = d.to(await d.drop(store, 'discard', [a.uid]));
     const before = await store.changes.end();
@@ -111,8 +111,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     for (const scope of d.scopes) t.strictSame(await d.view(store, 'trash', scope), [`${d.to(second)[0]}`]);
   });
 
-  await t.test('expunged in all three Trashes it is in no view', async (t) => {
-    const { store } = await open(t);
+  await test('expunged in all three Trashes it is in no view', async (t, { store }) => {
     const a = await held(store, ada);
     const [uid] = d.to(await d.drop(store, 'discard', [a.uid]));
     for (const scope of d.scopes) {

@@ -7,8 +7,11 @@ import { domain, everything, held, type OpenHarness, recipient } from './harness
 const allOf = [{ first: 1, last: 2 ** 32 - 1 }];
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  await t.test('within the window a MOVE is taken back: held, a new UID, its jobs cancelled', async (t) => {
-    const { store, advance } = await open(t);
+  const test = await d.inOneStore(t, open);
+  await test('within the window a MOVE is taken back: held, a new UID, its jobs cancelled', async (t, {
+    store,
+    advance,
+  }) => {
     const a = await held(store, ada, { flags: ['\\Seen', '\\Flagged', '$x'], prefix: 'X-Lazaret-Id: {id}\r\n' });
     const taken = await d.drop(store, 'release-train', [a.uid], { undoMs: 10_000 });
     const before = await store.changes.end();
@@ -29,8 +32,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame([once.pairs, once.refused, once.modSeq], [[], [], 0], 'once more: ignored');
   });
 
-  await t.test('after the window as well, as long as nobody has begun', async (t) => {
-    const { store, advance } = await open(t);
+  await test('after the window as well, as long as nobody has begun', async (t, { store, advance }) => {
     const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
     const taken = await d.drop(store, 'release', [a.uid, b.uid, c.uid], { undoMs: 10_000 });
     advance(60_000);
@@ -58,8 +60,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.claim(store), []);
   });
 
-  await t.test('a COPY: the old UID ends, the entry has a new one', async (t) => {
-    const { store } = await open(t);
+  await test('a COPY: the old UID ends, the entry has a new one', async (t, { store }) => {
     const a = await held(store, ada);
     const taken = await d.drop(store, 'release', [a.uid], { mode: 'copy', undoMs: 10_000 });
     const before = await store.changes.end();
@@ -69,8 +70,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.log(store, before), [`leave caught ${a.uid}`, `enter caught ${uid}`]);
   });
 
-  await t.test('Spam and Not Spam: out of Trash again, or without $Trained', async (t) => {
-    const { store, advance } = await open(t);
+  await test('Spam and Not Spam: out of Trash again, or without $Trained', async (t, { store, advance }) => {
     const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
     const moved = await d.drop(store, 'spam', [a.uid], { undoMs: 10_000 });
     const copied = await d.drop(store, 'not-spam', [b.uid], { mode: 'copy', undoMs: 10_000 });
@@ -87,8 +87,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await d.stands(store, c.id), 'trained trash trash');
   });
 
-  await t.test('a drop of something in Trash goes back into Trash', async (t) => {
-    const { store } = await open(t);
+  await test('a drop of something in Trash goes back into Trash', async (t, { store }) => {
     const a = await held(store, ada);
     const trash = await d.drop(store, 'discard', [a.uid]);
     const spam = await d.drop(store, 'spam', d.to(trash), { folder: 'trash', undoMs: 10_000 });
@@ -98,8 +97,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await d.stands(store, a.id), 'discarded trash trash');
   });
 
-  await t.test('only the account’s own drops, in the folder they lie in, back to where they came from', async (t) => {
-    const { store } = await open(t);
+  await test('only the account’s own drops, in the folder they lie in, back to where they came from', async (t, {
+    store,
+  }) => {
     const a = await held(store, ada);
     const taken = await d.drop(store, 'release', [a.uid], { undoMs: 10_000 });
     const uids = d.to(taken);
@@ -119,8 +119,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal((await store.drops.undo(d.by(ada), recipient(ada), 'release', allOf)).pairs.length, 1, '1:*');
   });
 
-  await t.test('a drop that is not sealed yet can be undone, and is not rolled back over it', async (t) => {
-    const { store, advance } = await open(t);
+  await test('a drop that is not sealed yet can be undone, and is not rolled back over it', async (t, {
+    store,
+    advance,
+  }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     const copy = d.begin(store, 'release', { mode: 'copy' });
     const taken = await store.drops.take(copy, [a.uid, b.uid], { last: false });
@@ -134,8 +136,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(again.pairs.length, 1);
   });
 
-  await t.test('a MOVE repeated after its undo does nothing', async (t) => {
-    const { store } = await open(t);
+  await test('a MOVE repeated after its undo does nothing', async (t, { store }) => {
     const a = await held(store, ada);
     const first = await d.drop(store, 'release', [a.uid], { undoMs: 10_000 });
     await d.undo(store, 'release', d.to(first));
@@ -145,8 +146,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await store.drops.earlierPairs(d.by(), recipient(ada), 'caught', 'release', allOf), []);
   });
 
-  await t.test('earlier pairs: for a client that lost the answer of its MOVE', async (t) => {
-    const { store } = await open(t);
+  await test('earlier pairs: for a client that lost the answer of its MOVE', async (t, { store }) => {
     const entries = [];
     for (let i = 0; i < 5; i += 1) entries.push(await held(store, ada));
     const [a, b, c, e, f] = entries.map((entry) => entry.uid) as [never, never, never, never, never];
@@ -170,8 +170,7 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await ask('discard'), [], 'restored: over');
   });
 
-  await t.test('undo and a worker meet: one of them wins', async (t) => {
-    const { store, again } = await open(t);
+  await test('undo and a worker meet: one of them wins', async (t, { store, again }) => {
     const other = await again();
     const entries = [];
     for (let i = 0; i < 20; i += 1) entries.push(await held(store, ada, { text: `Number ${i}.` }));
