@@ -154,6 +154,7 @@ export interface Want {
 export interface Fetched {
   readonly uid: number;
   readonly size: number;
+  /** Known where `parts`, or no section at all, was wanted. */
   readonly prefixSize: number;
   /** Rendered, ready to send. */
   readonly envelope?: Uint8Array;

@@ -68,10 +68,13 @@ async function releaseEntry(
 ): Promise<Appended> {
   const { uid, folder } = entry;
   if (uid === undefined || folder === undefined) {
-    // A drop may be repeated: a client that lost the answer appends again.
-    const drops = (await world.store.entries.history(entry.id))?.drops ?? [];
-    if (drops.find(({ id }) => id === entry.dropId)?.action === action && entry.state !== 'held') return {};
-    throw new No('CANNOT', `It is no longer held here, and only what is can be put on ${folderOf(action).name}`);
+    if (entry.state === 'dropped') {
+      // A drop may be repeated: a client that lost the answer appends again.
+      const drops = (await world.store.entries.history(entry.id))?.drops ?? [];
+      if (drops.find(({ id }) => id === entry.dropId)?.action === action) return {};
+    }
+    const was = entry.state === 'dropped' || entry.state === 'released' ? 'was already released' : 'is no longer held';
+    throw new No('CANNOT', `It ${was}, and only what is held here can be put on ${folderOf(action).name}`);
   }
   if (folder === 'training' || folder === 'trash')
     throw new No('CANNOT', `It lies in ${folderOf(folder).name}, and nothing can be released from there`);

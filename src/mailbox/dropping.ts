@@ -121,7 +121,8 @@ export async function copyStays(
   } catch (error) {
     // If this fails too, whoever finds the drop's lease run out rolls it back: a COPY that was not sealed never acts.
     await store.drops.rollBack(drop).catch((err: unknown) => world.log.warn({ err }, 'a drop is not rolled back yet'));
-    await world.feed.refresh();
+    // What was taken and given back may have a new UID; if it cannot be read now, the next command reads it.
+    await world.feed.refresh().catch(() => undefined);
     if (error instanceof LeaseLost)
       throw new No('UNAVAILABLE', 'It took too long, so nothing was done. Please try again', { cause: error });
     throw error;

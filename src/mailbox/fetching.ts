@@ -3,7 +3,7 @@
  * writes or searches the one before.
  *
  * The shown message is the stay's prefix, then the stored bytes (DESIGN §7.7). Everything rendered at intake is about the
- * stored bytes alone, so sections go out as they are, with the prefix's fields in front where header fields are asked for.
+ * stored bytes alone, so sections go out as they are; none of the prefix's fields is one of the common ones.
  */
 import type { Fetched, Want } from '#imap/backend';
 import { No } from '#imap/errors';
@@ -58,26 +58,52 @@ async function readBatch(
     sizes.push(view.sizes[at]!);
   }
   if (uids.length === 0) return [];
+  // The lists that clients scroll ask for 100,000 messages at once, and need no prefix: a third of the time is saved.
+  const needsPrefix = sections.length === 0 || sections.includes('parts');
   const [prefixes, packed] = await Promise.all([
-    store.views.prefixes(uids),
+    needsPrefix ? store.views.prefixes(uids) : undefined,
     sections.length > 0 ? store.messages.summaries(ids, sections) : undefined,
   ]);
   return uids.map((uid, i) => {
-    const prefix = Buffer.from(prefixes[i] ?? '');
-    const fetched: { -readonly [Key in keyof Fetched]: Fetched[Key] } = {
-      uid,
-      size: sizes[i]!,
-      prefixSize: prefix.length,
-      read: (offset, length) => readShown(store, ids[i]!, prefix, offset, length),
-    };
+    const fetched = new FetchedMessage(store, uid, ids[i]!, sizes[i]!, prefixes?.[i]);
     if (packed)
       for (const [s, section] of sections.entries()) {
         const end = i * sections.length + s;
-        const bytes = packed.bytes.subarray(end === 0 ? 0 : packed.ends[end - 1]!, packed.ends[end]!);
-        fetched[section] = section === 'commonFields' && prefix.length > 0 ? Buffer.concat([prefix, bytes]) : bytes;
+        fetched[section] = packed.bytes.subarray(end === 0 ? 0 : packed.ends[end - 1]!, packed.ends[end]!);
       }
     return fetched;
   });
+}
+
+class FetchedMessage implements Fetched {
+  readonly uid: Uid;
+  readonly size: number;
+  envelope?: Uint8Array;
+  bodyStructure?: Uint8Array;
+  body?: Uint8Array;
+  commonFields?: Uint8Array;
+  parts?: Uint8Array;
+  readonly #store: Store;
+  readonly #id: MessageId;
+  #prefix: Uint8Array | undefined;
+
+  constructor(store: Store, uid: Uid, id: MessageId, size: number, prefix: string | undefined) {
+    this.#store = store;
+    this.uid = uid;
+    this.#id = id;
+    this.size = size;
+    if (prefix !== undefined) this.#prefix = Buffer.from(prefix);
+  }
+
+  get prefixSize(): number {
+    if (!this.#prefix) throw new Error('The size of a prefix was not asked for');
+    return this.#prefix.length;
+  }
+
+  async *read(offset: number, length: number): AsyncGenerator<Uint8Array> {
+    this.#prefix ??= Buffer.from((await this.#store.views.prefixes([this.uid]))[0] ?? '');
+    yield* readShown(this.#store, this.#id, this.#prefix, offset, length);
+  }
 }
 
 async function* readShown(

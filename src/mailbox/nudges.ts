@@ -6,18 +6,14 @@ import type { Feed, Sink } from './feed.ts';
 export type Nudge = (uid: number) => void;
 
 export class Nudges implements Sink {
-  readonly #feed: Feed;
   readonly #listeners = new Map<string, Set<Nudge>>();
 
   constructor(feed: Feed) {
-    this.#feed = feed;
     feed.add(this);
   }
 
-  /** Answers the way to stop. */
+  /** Once the feed has been started. Answers the way to stop. */
   listen(account: string, folder: ActionFolder, nudge: Nudge): () => void {
-    // Without a reader there would be no nudges; a failed first read is tried again by the next refresh.
-    this.#feed.start().catch(() => undefined);
     const key = `${folder} ${account}`;
     const listeners = this.#listeners.get(key) ?? new Set();
     this.#listeners.set(key, listeners);

@@ -76,7 +76,7 @@ export class AccountSession implements Session {
 
   async open(folder: string, readOnly: boolean): Promise<Mailbox> {
     const record = named(this.#world, folder, 'NONEXISTENT');
-    const { store, views, actionFolders } = this.#world;
+    const { store, feed, views, actionFolders } = this.#world;
     const { scope } = this.#who;
     const { inboxes, nudges } = this.#shared;
     switch (record.kind) {
@@ -91,6 +91,7 @@ export class AccountSession implements Session {
       case 'action': {
         if (actionFolders === 'strict')
           throw new No('NOPERM', `${record.name} cannot be opened, messages can only be put on it`);
+        await feed.start(); // or the first drops would be missed
         const top = await store.views.top(scope, record.role as ActionFolder);
         return new ActionMailbox(this.#world, this.#who, record, top, nudges, readOnly);
       }

@@ -398,3 +398,26 @@ t.test('a failed read is an error for whoever waits, and is made good by the nex
   await feed.refresh();
   t.strictSame(uidsOf(view), [2]);
 });
+
+t.test('views that nobody has open are kept for a while, and not too many', async (t) => {
+  const store = fakeStore();
+  const feed = new Feed(store.changes, silent);
+  const views = new Views(store.views, feed);
+  t.teardown(() => {
+    feed.close();
+    views.close();
+  });
+  const scope = (n: number): Scope => ({ level: 'recipient', address: `user${n}@harbour.example` });
+  const used = await views.acquire(scope(0), 'caught');
+  for (let n = 1; n <= 600; n++) {
+    await views.acquire(scope(n), 'caught');
+    views.release(scope(n), 'caught');
+  }
+  t.ok(views.size <= 501, `${views.size}`);
+  const { loads } = store.counts;
+  await views.acquire(scope(600), 'caught');
+  t.equal(await views.acquire(scope(0), 'caught'), used);
+  t.equal(store.counts.loads, loads);
+  await views.acquire(scope(1), 'caught');
+  t.equal(store.counts.loads, loads + 1, 'a forgotten one is loaded again');
+});

@@ -412,6 +412,43 @@ t.test('a message of several recipients is released for those who are named only
   t.match(await answerOf(take(inPieces(raw))), { uid: { uid: Number } }, 'in her scope there is one');
 });
 
+t.test('APPEND of what is already on its way', async (t) => {
+  const house = await buildHouse(t);
+  const entry = await house.hold();
+  const session = await house.login(ada);
+  const from = await session.open('Caught', false);
+  const shown = Buffer.from(await shownText(from, entry.uid), 'latin1');
+  const put = async (folder: string) => {
+    const take = await session.append({ folder, size: shown.length, flags: [] });
+    return answerOf(take(inPieces(shown)));
+  };
+  await from.move(bySequence(entry.uid), 'Release', quiet);
+  t.strictSame(await put('Release'), {}, 'the same action: OK, nothing more is done');
+  const already = { code: 'CANNOT', message: /^It was already released, and only what is held here/ };
+  t.match(await put('Release & Train'), already, 'another one');
+  house.advance(10_000);
+  await house.work(['deliver'], () => ({ kind: 'done', said: '250 ok', leaveAfterMs: 0 }));
+  t.match(await put('Release'), already);
+  t.equal((await house.jobs(entry.id)).length, 1);
+
+  const [asked, discarded] = [await lyingIn(house, 'Training Requested'), await lyingIn(house, 'Trash')];
+  for (const [folder, { uid }] of Object.entries({ 'Training Requested': asked, Trash: discarded })) {
+    const bytes = Buffer.from(await shownText(await house.open(ada, folder), uid), 'latin1');
+    const take = await session.append({ folder: 'Release', size: bytes.length, flags: [] });
+    t.match(await answerOf(take(inPieces(bytes))), { code: 'CANNOT', message: new RegExp(`It lies in ${folder}`) });
+  }
+});
+
+t.test('what was copied onto Release and then moved onto Trash only leaves the view', async (t) => {
+  const house = await buildHouse(t);
+  const entry = await house.hold();
+  const from = await house.open(ada, 'Caught');
+  await from.copy(bySequence(entry.uid), 'Release', quiet);
+  t.strictSame(await from.move(bySequence(entry.uid), 'Trash', quiet), { left: [entry.uid] });
+  t.match(await house.entry(entry.id), { state: 'dropped', place: 'none' });
+  t.strictSame(await house.jobs(entry.id), ['deliver ready']);
+});
+
 t.test('a session in an action folder is told of each drop of its account', async (t) => {
   const house = await buildHouse(t);
   const idle = await house.open(ada, 'Release');
