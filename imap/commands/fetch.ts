@@ -12,6 +12,7 @@ export const fetch: Command<{ set: SequenceSet; plan: FetchPlan }> = {
     const { selected, out } = ctx;
     const { uids, numbers } = selected.pick(set, ctx.uid);
     const { mailbox } = selected;
+    if (plan.enablesCondstore) ctx.condstore = true;
     await runFetch({ plan, mailbox, uids, numbers, uidCommand: ctx.uid, condstore: ctx.condstore, out });
     return ctx.ok('Fetched');
   },

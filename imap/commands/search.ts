@@ -9,6 +9,7 @@ export const search: Command<SearchPlan> = {
   refreshes: true,
   parse: (args) => parseSearch(args),
   async run(plan, ctx) {
+    if (plan.enablesCondstore) ctx.condstore = true;
     const { mailbox, uids, count } = ctx.selected;
     const { tag, uid: uidCommand, condstore, out } = ctx;
     await runSearch({ plan, mailbox, uids, count, tag, uidCommand, condstore, out });
