@@ -55,8 +55,8 @@ const text = {
   asked: `SELECT s.uid, s.entry_id AS entryId, s.folder, s.owner
     FROM json_each(?) i CROSS JOIN stays s ON s.uid = i.value`,
   ofDrop:
-    'SELECT entry_id AS entryId FROM stays WHERE drop_id = ? AND from_uid IS NOT NULL AND ended_at IS NULL LIMIT ?',
-  endOfDrop: `UPDATE stays SET ended_at = ?, ended_mod_seq = ? WHERE drop_id = ? AND entry_id = ? AND ended_at IS NULL
+    'SELECT entry_id AS entryId FROM stays WHERE drop_id = ? AND +from_uid IS NOT NULL AND +ended_at IS NULL LIMIT ?',
+  endOfDrop: `UPDATE stays SET ended_at = ?, ended_mod_seq = ? WHERE +drop_id = ? AND entry_id = ? AND ended_at IS NULL
     AND folder IN ('release', 'release-train', 'spam', 'not-spam')`,
   addAppended: `INSERT INTO jobs (key, drop_id, step, message_id, state, due_at, created_at)
     VALUES (?, ?, ?, ?, 'ready', ?, ?)`,

@@ -23,7 +23,7 @@ const text = {
   seal: "UPDATE drops SET sealed_at = ?, lease = '' WHERE id = ?",
   unripe: `SELECT id, sealed_at + undo_ms AS due FROM drops
     WHERE sealed_at IS NOT NULL AND ripe_at IS NULL AND sealed_at + undo_ms <= ? ORDER BY sealed_at LIMIT 1`,
-  ripen: `UPDATE jobs SET due_at = ?2 WHERE rowid IN (SELECT rowid FROM jobs
+  ripen: `UPDATE jobs SET due_at = ?2 WHERE rowid IN (SELECT rowid FROM jobs INDEXED BY jobs_unripe
     WHERE key > ?1 || '/' AND key < ?1 || '0' AND due_at IS NULL AND state = 'ready' LIMIT ?3)`,
   ripe: 'UPDATE drops SET ripe_at = ? WHERE id = ?',
   leaving: 'SELECT id FROM entries WHERE leave_at <= ? ORDER BY leave_at LIMIT ?',
@@ -31,7 +31,9 @@ const text = {
     SELECT min(lease_until) AS at FROM drops WHERE sealed_at IS NULL AND rolled_back_at IS NULL UNION ALL
     SELECT min(sealed_at + undo_ms) FROM drops WHERE sealed_at IS NOT NULL AND ripe_at IS NULL UNION ALL
     SELECT min(leave_at) FROM entries WHERE leave_at IS NOT NULL UNION ALL
-    SELECT min(due_at) FROM jobs WHERE state = 'ready' AND due_at > ?1 UNION ALL
+    SELECT min(due_at) FROM jobs WHERE state = 'ready' AND step = 'deliver' AND due_at > ?1 UNION ALL
+    SELECT min(due_at) FROM jobs WHERE state = 'ready' AND step = 'train-ham' AND due_at > ?1 UNION ALL
+    SELECT min(due_at) FROM jobs WHERE state = 'ready' AND step = 'train-spam' AND due_at > ?1 UNION ALL
     SELECT min(lease_until) FROM jobs WHERE state = 'leased' AND lease_until > ?1)`,
 };
 

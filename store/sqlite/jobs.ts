@@ -16,14 +16,15 @@ import type { Snapshot, Tx } from './tx.ts';
 /** The outcome of a training for which no trainer was configured (DESIGN §7.11). */
 const noTrainer = 'no trainer';
 
-const nobodyRunsIt = `NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND o.step = j.step
-    AND o.key <> j.key AND o.lease_until > ?1 AND o.state IN ('leased', 'cancelled'))`;
+const nobodyRunsIt = `NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND +o.step = j.step
+    AND o.key <> j.key AND +o.lease_until > ?1 AND +o.state IN ('leased', 'cancelled'))`;
 
 const text = {
-  lost: `SELECT j.key FROM jobs j WHERE j.state = 'leased' AND j.lease_until <= ?1
-    AND j.step IN (SELECT value FROM json_each(?2)) AND ${nobodyRunsIt} ORDER BY j.lease_until LIMIT ?3`,
-  due: `SELECT j.key FROM jobs j WHERE j.state = 'ready' AND j.due_at <= ?1
-    AND j.step IN (SELECT value FROM json_each(?2)) AND ${nobodyRunsIt} ORDER BY j.due_at, j.rowid LIMIT ?3`,
+  lost: `SELECT j.key FROM jobs j INDEXED BY jobs_leased WHERE j.state = 'leased' AND j.lease_until <= ?1
+    AND +j.step IN (SELECT value FROM json_each(?2)) AND ${nobodyRunsIt} ORDER BY j.lease_until LIMIT ?3`,
+  // One step at a time: a backlog of trainings is not walked over to find a delivery.
+  due: `SELECT j.key, j.due_at AS dueAt FROM jobs j INDEXED BY jobs_due WHERE j.state = 'ready' AND j.step = ?2
+    AND j.due_at <= ?1 AND ${nobodyRunsIt} ORDER BY j.due_at, j.rowid LIMIT ?3`,
   lease: `UPDATE jobs SET state = 'leased', lease = ?, lease_until = ?, attempts = attempts + 1
     WHERE key IN (SELECT value FROM json_each(?))`,
   claimed: `SELECT j.*, d.account, d.person, d.via, d.hostname, d.created_at AS dropped_at
@@ -38,14 +39,14 @@ const text = {
   later: `UPDATE jobs SET state = 'ready', due_at = ?, outcome = ?, lease = NULL, lease_until = NULL WHERE key = ?`,
   // Nothing in view changes by it, so it takes no mod-sequence of its own.
   endAction: `UPDATE stays SET ended_at = ?, ended_mod_seq = (SELECT last_mod_seq FROM counters)
-    WHERE entry_id = ? AND drop_id = ? AND ended_at IS NULL AND folder IN ('release', 'release-train', 'spam', 'not-spam')`,
+    WHERE entry_id = ? AND +drop_id = ? AND ended_at IS NULL AND folder IN ('release', 'release-train', 'spam', 'not-spam')`,
   notice: 'INSERT INTO notices (account, text, at) VALUES (?, ?, ?)',
   get: 'SELECT * FROM jobs WHERE key = ?',
   ofDrop: "SELECT * FROM jobs WHERE key > ?1 || '/' AND key < ?1 || '0' ORDER BY created_at, rowid",
   ofEntry: 'SELECT * FROM jobs WHERE entry_id = ? ORDER BY created_at, rowid',
   // Only the last training of an entry: what it took the place of is not learned after it.
   retry: `UPDATE jobs AS j SET state = 'ready', due_at = ?, ended_at = NULL, attempts = 0
-    WHERE j.state = 'done' AND j.outcome = '${noTrainer}' AND j.step <> 'deliver'
+    WHERE j.state = 'done' AND j.step IN ('train-ham', 'train-spam') AND j.outcome = '${noTrainer}'
     AND EXISTS (SELECT 1 FROM messages m WHERE m.id = j.message_id)
     AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND o.step <> 'deliver'
       AND o.state <> 'cancelled' AND o.rowid > j.rowid)`,
@@ -61,16 +62,12 @@ interface ClaimedRow extends JobRow {
 }
 
 export function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): readonly ClaimedJob[] {
-  const wanted = JSON.stringify(steps);
-  const keysOf = (query: string, most: number): string[] =>
-    most <= 0
-      ? []
-      : tx
-          .sql(query)
-          .all(tx.now, wanted, most)
-          .map((row: { key: string }) => row.key);
-  const lost = keysOf(text.lost, limit);
-  const keys = [...lost, ...keysOf(text.due, limit - lost.length)];
+  const lost: { key: string }[] = tx.sql(text.lost).all(tx.now, JSON.stringify(steps), limit);
+  const most = limit - lost.length;
+  const due: { key: string; dueAt: number }[] =
+    most > 0 ? steps.flatMap((step) => tx.sql(text.due).all(tx.now, step, most)) : [];
+  due.sort((a, b) => a.dueAt - b.dueAt);
+  const keys = [...lost, ...due.slice(0, most)].map((row) => row.key);
   if (keys.length === 0) return [];
   const lease = randomUUID();
   const list = JSON.stringify(keys);

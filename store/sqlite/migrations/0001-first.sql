@@ -138,7 +138,8 @@ CREATE TABLE jobs (
   ended_at INTEGER,
   outcome TEXT
 );
-CREATE INDEX jobs_due ON jobs (state, due_at);
+CREATE INDEX jobs_due ON jobs (state, step, due_at);
+CREATE INDEX jobs_unripe ON jobs (key) WHERE due_at IS NULL AND state = 'ready';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'leased';
 CREATE INDEX jobs_by_entry ON jobs (entry_id);
 CREATE INDEX jobs_appended ON jobs (message_id) WHERE entry_id IS NULL;
