@@ -126,6 +126,8 @@ export class HandOverConnection extends SMTPConnection {
   override handler_MAIL(command: Buffer, callback: () => void): void {
     const refusal = this.#refusal();
     if (refusal) {
+      const { address, listener } = this.#client();
+      this.#setting.log.info({ client: address, listener, said: refusal.text }, 'A client was not let in');
       this.#reply(refusal);
       callback();
     } else super.handler_MAIL(command, callback);

@@ -70,6 +70,8 @@ const milterNames = new Set([
   'x-spamd-result',
   'x-virus',
 ]);
+/** Fields of that list that others write as well; alone they are not the milter's. */
+const commonNames = new Set(['deliver-to', 'x-spam-flag', 'x-spam-level', 'x-spam-score', 'x-virus']);
 const isSpamAssassins = (name: string) => name.startsWith('x-spam-');
 
 interface Found {
@@ -139,7 +141,7 @@ function milter(text: string): Block | undefined {
       end = field.end;
     }
   }
-  if (last.length === 0) return undefined;
+  if (last.every(({ name }) => commonNames.has(name))) return undefined;
   const latest = new Map(last.map((found) => [found.name, found]));
   return { filter: 'rspamd-milter', fields: valuesOf(text, [...latest.values()]), start: 0, end: 0 };
 }
