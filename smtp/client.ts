@@ -49,7 +49,7 @@ const standardTimeouts: Timeouts = {
   dataMs: 10 * 60_000,
 };
 
-/** Messages up to this size are read once and kept between the survey and the sending; larger ones are read twice. */
+/** Messages up to about this size are read once and kept between the survey and the sending; larger ones are read twice. */
 const keptBytes = 256 * 1024;
 
 /** A hop of which no connection came free for so long hangs. */
@@ -113,7 +113,7 @@ export class DeliveryClient {
     }
     try {
       both.throwIfAborted();
-      const survey = await surveyMessage(source(), size <= keptBytes ? keptBytes : 0);
+      const survey = await surveyMessage(source(), size <= keptBytes ? 2 * keptBytes : 0);
       for (;;) {
         const progress: Progress = { mailAnswered: false, ended: false, silence: undefined };
         const kept = this.#takeIdle(quay);

@@ -3,7 +3,7 @@
  * accepted means released, a 5xx means failed and visible again, and everything else, our own trouble too, means later,
  * until the time for retries is over.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { retryDelayMs } from '#app/lib/backoff';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
@@ -16,7 +16,8 @@ import { NotFound, StoreError } from '#store/errors';
 import type { ClaimedJob, Entry, Message } from '#store/model';
 import type { Store } from '#store/port';
 import { envelopeOf } from './envelope.ts';
-import { renderTrace, signedFields } from './trace.ts';
+import { Outgoing } from './outgoing.ts';
+import { renderTrace } from './trace.ts';
 
 export interface DeliverOptions {
   readonly store: Store;
@@ -80,16 +81,20 @@ class Delivery {
     const hop = this.#options.routeOf(entry);
     if (!hop) return this.#later(entry, message, 'no next hop is configured for this recipient');
 
-    const trace = Buffer.from(await this.#trace(entry, message), 'latin1');
+    // Nothing is read before the client has a connection for it.
+    const outgoing = new Outgoing(store.messages, message);
+    const trace = async () => Buffer.from(await this.#trace(entry, outgoing), 'latin1');
+    let fixed: Promise<Buffer> | undefined;
     async function* source(): AsyncGenerator<Uint8Array> {
-      yield trace;
-      yield* store.messages.read(message.id);
+      fixed ??= trace();
+      yield await fixed;
+      yield* outgoing.read();
     }
-    const size = trace.length + message.size;
-    const { outcomes, busy } = await client.deliver(hop, envelopeOf(entry, message), source, size, this.#signal);
+    const envelope = envelopeOf(entry, message);
+    const { outcomes, busy } = await client.deliver(hop, envelope, source, message.size, this.#signal);
     const { kind, said } = outcomes[0]!;
     log.debug({ entry: entry.id, hop: hop.name, attempt: this.#job.attempts, kind, said }, 'tried to deliver');
-    if (busy) return this.#later(entry, message, said, busy.hanging ? hangingDelayMs : busyDelayMs);
+    if (busy) return this.#later(entry, message, said, busy);
     switch (kind) {
       case 'accepted':
         return { kind: 'done', said, leaveAfterMs, recorded: () => this.#tell('released', entry, message, said) };
@@ -100,35 +105,33 @@ class Delivery {
     }
   }
 
-  async #trace(entry: Entry, message: Message): Promise<string> {
-    const { store, hostname, releaseKey } = this.#options;
+  async #trace(entry: Entry, outgoing: Outgoing): Promise<string> {
+    const { hostname, releaseKey } = this.#options;
+    const { id: entryId, recipient } = entry;
     return renderTrace({
       hostname,
       job: this.#job,
-      entryId: entry.id,
-      release: signRelease(releaseKey, {
-        entryId: entry.id,
-        recipient: entry.recipient,
-        bodySha256: await releasedBodySha256(store, message),
-      }),
-      signed: await signedFields(store.messages.read(message.id, 0, message.headerSize)),
+      entryId,
+      release: signRelease(releaseKey, { entryId, recipient, bodySha256: await outgoing.bodySha256() }),
+      signed: await outgoing.signedFields(),
     });
   }
 
-  /** `busyMs`: nothing was tried, because others are before it; it is no failure, and nobody is told. */
-  async #later(entry: Entry, message: Message, said: string, busyMs?: number): Promise<Ended> {
+  /** `busy`: nothing was tried, because others are before it; nobody is told. It counts as a try only if the hop hangs. */
+  async #later(entry: Entry, message: Message, said: string, busy?: { readonly hanging: boolean }): Promise<Ended> {
     const { retryForMs, random = Math.random } = this.#options;
     const ageMs = this.#now() - this.#job.droppedAt.getTime();
-    if (busyMs === undefined && ageMs >= retryForMs) {
+    if (ageMs >= retryForMs && busy?.hanging !== false) {
       return this.#failed(entry, message, said, inWords(retryForMs));
     }
+    const busyMs = busy?.hanging ? hangingDelayMs : busyDelayMs;
     const shows = await this.#showsNow(entry.id);
     return {
       kind: 'later',
       said,
-      afterMs: busyMs === undefined ? retryDelayMs(ageMs, random()) : Math.round(busyMs * (1 + random())),
+      afterMs: busy ? Math.round(busyMs * (1 + random())) : retryDelayMs(ageMs, random()),
       ...(shows && { show: { prefix: renderPrefix({ verdict: entry.verdict, status: `waiting: ${said}` }) } }),
-      ...(busyMs === undefined && { recorded: () => this.#tell('release-waits', entry, message, said) }),
+      ...(!busy && { recorded: () => this.#tell('release-waits', entry, message, said) }),
     };
   }
 
@@ -182,18 +185,6 @@ class Delivery {
   #now(): number {
     return this.#options.now?.() ?? Date.now();
   }
-}
-
-/** The body's hash as the receiver will compute it: SMTP puts CRLF at the end of a message that has none (DESIGN §7.12). */
-async function releasedBodySha256({ messages }: Pick<Store, 'messages'>, message: Message): Promise<string> {
-  const { id, size, headerSize, bodySha256 } = message;
-  if (size <= headerSize) return bodySha256;
-  const end: Uint8Array[] = [];
-  for await (const chunk of messages.read(id, Math.max(headerSize, size - 2))) end.push(chunk);
-  if (Buffer.concat(end).toString('latin1') === '\r\n') return bodySha256;
-  const hash = createHash('sha256');
-  for await (const chunk of messages.read(id, headerSize)) hash.update(chunk);
-  return hash.update('\r\n').digest('hex');
 }
 
 function inWords(ms: number): string {
