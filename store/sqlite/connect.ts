@@ -2,7 +2,7 @@
  * A connection to the store's file, with the settings every connection has, and the statements prepared on it. Only the
  * threads call this: everything here blocks.
  */
-import { type BigIntStats, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { StoreUnavailable } from '../errors.ts';
 import { breaksConnection } from './fault.ts';
 import { Database, type DatabaseHandle, type Statement } from './sqlite.ts';
@@ -34,15 +34,10 @@ const checkpointPages = 4000;
 
 export class Connection {
   readonly db: DatabaseHandle;
-  readonly #file: string;
-  readonly #identity: string;
   readonly #statements = new Map<string, Statement>();
   readonly #arrays = new Map<string, Statement>();
 
-  /** The file has to exist already: SQLite would make an empty one in the place of a file that is gone. */
   constructor(options: ThreadOptions) {
-    this.#file = options.file;
-    this.#identity = identityOf(options.file);
     this.db = new Database(options.file, { timeout: options.busyTimeoutMs, enableForeignKeyConstraints: true });
     try {
       this.db.exec(`PRAGMA synchronous = ${options.durable ? 'FULL' : 'OFF'}`);
@@ -76,15 +71,6 @@ export class Connection {
     return statement;
   };
 
-  /** Whether the file at the path is still the one that is open: what is written to a removed file is lost. */
-  get isInPlace(): boolean {
-    try {
-      return identityOf(this.#file) === this.#identity;
-    } catch {
-      return false;
-    }
-  }
-
   close(): void {
     this.#statements.clear();
     this.#arrays.clear();
@@ -92,31 +78,27 @@ export class Connection {
   }
 }
 
-function identityOf(file: string): string {
-  let stat: BigIntStats;
-  try {
-    stat = statSync(file, { bigint: true });
-  } catch (cause) {
-    throw new StoreUnavailable('The store cannot be opened: its file is gone', { cause });
-  }
-  return `${stat.dev}/${stat.ino}`;
-}
-
 /**
- * Keeps one connection for a thread, and opens a new one when the old one broke or the file was put in place anew: so
- * service resumes by itself when a cause of trouble is gone.
+ * Keeps one connection for a thread, and opens a new one when the old one broke, so that service resumes by itself when a
+ * cause of trouble is gone. What is written to a removed file is lost, and another file in its place has other numbers:
+ * so the file has to be the one that was there at first. A connection is not closed because its file was moved away:
+ * closing would remove the write-ahead log by its name, which may belong to another store by now.
  */
 export class Reconnecting {
-  #connection: Connection | undefined;
+  readonly #file: string;
   readonly #open: () => Connection;
+  #connection: Connection | undefined;
+  #identity: string | undefined;
 
-  constructor(open: () => Connection) {
+  constructor(file: string, open: () => Connection) {
+    this.#file = file;
     this.#open = open;
   }
 
   get(): Connection {
-    if (this.#connection && !this.#connection.isInPlace) this.drop();
+    if (this.#identity !== undefined) this.#checkPlace();
     this.#connection ??= this.#open();
+    this.#identity ??= identityOf(this.#file);
     return this.#connection;
   }
 
@@ -134,4 +116,19 @@ export class Reconnecting {
       // A connection that cannot even be closed is given up; the new one does not depend on it.
     }
   }
+
+  #checkPlace(): void {
+    const found = identityOf(this.#file);
+    if (found === this.#identity) return;
+    throw new StoreUnavailable(
+      found === undefined
+        ? 'The file of the store is gone; put it back'
+        : 'The file of the store was replaced by another one; restart the program',
+    );
+  }
+}
+
+function identityOf(file: string): string | undefined {
+  const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return stat && `${stat.dev}/${stat.ino}`;
 }

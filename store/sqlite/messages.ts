@@ -25,8 +25,11 @@ export interface ArrivedMessage extends NewMessage {
 
 // ----------------------------------------------------------------------------------------------------------- writing
 
-/** Writes one chunk of a large message; number 0 begins it. */
-export function uploadChunk(tx: Tx, token: string, number: number, bytes: Uint8Array): void {
+/**
+ * Writes one chunk of a large message; number 0 begins it. Answers the buffer, which goes back to be filled again: new ones
+ * would be collected only after tens of megabytes of them.
+ */
+export function uploadChunk(tx: Tx, token: string, number: number, bytes: Uint8Array): Uint8Array {
   let id: MessageId;
   if (number === 0) {
     id = tx.nextMessageId();
@@ -37,6 +40,7 @@ export function uploadChunk(tx: Tx, token: string, number: number, bytes: Uint8A
     id = known;
   }
   tx.sql('INSERT INTO chunks (id, bytes) VALUES (?, ?)').run(id * chunkIds + number, bytes);
+  return bytes;
 }
 
 function uploaded(tx: Snapshot, token: string): MessageId | undefined {

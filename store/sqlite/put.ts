@@ -8,8 +8,8 @@ import type { MessageId } from '../model.ts';
 import { type BytesHandle, chunkSize, type Piece } from './messages.ts';
 
 export interface Upload {
-  /** Writes a chunk; the buffer is handed over. Chunks of one token are written in the order of the calls. */
-  chunk(token: string, number: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Writes a chunk; the buffer is handed over, and comes back. Chunks of one token are written in the order of the calls. */
+  chunk(token: string, number: number, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
   discard(token: string): Promise<void>;
 }
 
@@ -20,13 +20,14 @@ export async function putBytes(source: AsyncIterable<Uint8Array>, upload: Upload
   let written = 0;
   let chunk = new Uint8Array(16 * 1024);
   let filled = 0;
-  let writing: Promise<void> | undefined;
+  let writing: Promise<Uint8Array<ArrayBuffer>> | undefined;
 
+  /** Hands the full chunk over and takes back the one before, once it was written. */
   const write = async (): Promise<void> => {
-    const bytes = chunk.slice(0, filled);
-    await writing;
-    writing = upload.chunk(token, written, bytes);
+    const next = writing ? await writing : new Uint8Array(chunkSize);
+    writing = upload.chunk(token, written, filled === chunkSize ? chunk : chunk.slice(0, filled));
     writing.catch(() => undefined); // awaited before the next chunk, or at the end
+    chunk = next;
     written += 1;
     filled = 0;
   };

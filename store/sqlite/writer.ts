@@ -4,12 +4,11 @@
  * batch cannot commit it rolls back whole, and all its commands fail.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { StoreUnavailable } from '../errors.ts';
 import { Batch } from './batch.ts';
-import { Connection, clockOf, Reconnecting, type ThreadOptions } from './connect.ts';
-import { toFault } from './fault.ts';
+import { type Connection, clockOf, Reconnecting, type ThreadOptions } from './connect.ts';
+import { breaksConnection, toFault } from './fault.ts';
 import { openMigrated } from './migrate.ts';
-import type { Call, FromThread, Opened, Reply, ToThread } from './protocol.ts';
+import { type Call, type FromThread, type Opened, type Reply, type ToThread, transferables } from './protocol.ts';
 import type { Tx } from './tx.ts';
 import { writerMethods } from './writer-methods.ts';
 
@@ -23,26 +22,16 @@ const clock = clockOf(options);
 const methods = writerMethods as unknown as Readonly<Record<string, (tx: Tx, ...args: readonly unknown[]) => unknown>>;
 const pageLimit = options.pageLimit && new Int32Array(options.pageLimit);
 
-let uidValidity = 0;
 let end = 0;
-const connection = new Reconnecting(() => {
-  // The first time, the file may have to be made. Later it must be the same store: numbers that were given out stay so.
-  const opened = uidValidity === 0 ? openMigrated(options) : new Connection(options);
-  const found: number = opened.sql('SELECT uid_validity FROM counters').get().uid_validity;
-  if (uidValidity !== 0 && uidValidity !== found) {
-    opened.close();
-    throw new StoreUnavailable('The store was put in place of another one; restart the program');
-  }
-  uidValidity = found;
-  return opened;
-});
+const connection = new Reconnecting(options.file, () => openMigrated(options));
 
 function next(): ToThread | undefined {
   return receiveMessageOnPort(port)?.message;
 }
 
 function answer(message: FromThread): void {
-  port.postMessage(message);
+  const transfer = (message.replies ?? []).flatMap((reply) => ('value' in reply ? transferables(reply.value) : []));
+  port.postMessage(message, transfer);
 }
 
 /** Runs the command and those that come meanwhile; answers a message that is none and ended the batch. */
@@ -91,8 +80,7 @@ function run(batch: Batch, call: Call): Reply {
     if (!method) throw new Error(`No writer method ${call.method}`);
     return { id: call.id, value: batch.run((tx) => method(tx, ...call.args)) };
   } catch (error) {
-    if (!batch.isOpen) throw error;
-    connection.failed(error);
+    if (!batch.isOpen || breaksConnection(error)) throw error;
     return { id: call.id, fault: toFault(error) };
   }
 }
@@ -104,8 +92,10 @@ function limitPages(opened: Connection, pages: number): void {
 function open(id: number): void {
   try {
     const opened = connection.get();
-    end = opened.sql('SELECT last_mod_seq FROM counters').get().last_mod_seq;
-    answer({ replies: [{ id, value: { uidValidity, end } as Opened }] });
+    const counters = opened.sql('SELECT uid_validity, last_mod_seq FROM counters').get();
+    end = counters.last_mod_seq;
+    const value: Opened = { uidValidity: counters.uid_validity, end: counters.last_mod_seq };
+    answer({ replies: [{ id, value }] });
   } catch (error) {
     connection.drop();
     answer({ replies: [{ id, fault: toFault(error) }] });

@@ -16,7 +16,7 @@ const rings = (store: Store): Promise<void> =>
   });
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  const { store, again } = await open(t);
+  const { store, advance, again } = await open(t);
 
   await t.test('tells of an arrival what a view shows', async (t) => {
     const before = await store.changes.end();
@@ -134,5 +134,23 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     }
     t.ok(new Set(sightings.map(({ length }) => length)).size > 2, 'the watchers saw it grow');
     t.equal(new Set(log.map(({ modSeq }) => modSeq)).size, 100, 'each command has a mod-sequence of its own');
+  });
+
+  await t.test('tells who asks from before the oldest kept line that it is lost', async (t) => {
+    const gone = await held(store, 'joe@quay.example');
+    const stays = await held(store, 'joe@quay.example');
+    const actor = { account: 'joe@quay.example', via: 'imap' };
+    const scope = recipient('joe@quay.example');
+    const { left } = await store.entries.expunge({ scope, folder: 'caught', uids: [gone.uid] }, actor);
+    t.same(left, [gone.uid]);
+    const before = await store.changes.end();
+    advance(30 * 24 * 60 * 60 * 1000);
+    const fresh = await held(store, 'joe@quay.example');
+    while ((await store.housekeep()).more);
+    t.match(await store.changes.since((before - 1) as ModSeq, 100), { changes: [], lost: true, end: before + 1 });
+    t.match(await store.changes.since(before, 100), { changes: [{ uid: fresh.uid }], lost: false });
+    t.equal(await store.entries.byUid(gone.uid), undefined, 'an ended stay goes with the log');
+    t.equal((await store.entries.byUid(stays.uid))?.id, stays.id, 'an open one is kept');
+    t.same([...(await store.views.load(scope, 'caught')).uids], [stays.uid, fresh.uid]);
   });
 }

@@ -16,7 +16,7 @@ async function* cut(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array>
 }
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
-  const { store } = await open(t);
+  const { store, advance } = await open(t);
 
   for (const [length, piece] of [
     [0, 1],
@@ -154,5 +154,16 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
       t.equal(sha256(await collect(store.messages.read(messageId))), sha256(raws[index]!));
     }
     t.equal((await store.messages.put(from())).size, 0);
+  });
+
+  await t.test('bytes that nobody admitted are swept after a day', async (t) => {
+    const mail = aSpamFor('ada@harbour.example');
+    const old = await put(store, octets(600 * kib));
+    advance(13 * 60 * 60 * 1000);
+    const fresh = await put(store, octets(600 * kib));
+    advance(13 * 60 * 60 * 1000);
+    while ((await store.housekeep()).more);
+    await t.rejects(store.entries.admit({ ...mail.message, bytes: old }, mail.entries), NotFound);
+    t.equal((await store.entries.admit({ ...mail.message, bytes: fresh }, mail.entries))[0]?.how, 'new');
   });
 }
