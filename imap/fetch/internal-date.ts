@@ -4,7 +4,7 @@ import { formatDateTime } from '../wire/date-time.ts';
 const DAY_MS = 86_400_000;
 
 export class InternalDates {
-  private readonly bytes = Buffer.from('"01-Jan-1970 00:00:00 +0000"');
+  private readonly bytes = Buffer.from('" 1-Jan-1970 00:00:00 +0000"');
   private day = 0;
 
   /** With its quotes. Good until the next call. */

@@ -13,6 +13,8 @@ export class Lines {
   private readonly out: Output;
   private readonly buffer = Buffer.allocUnsafe(SIZE);
   private at = 0;
+  /** Octets were handed over since somebody last asked whether the client reads. */
+  private handed = false;
 
   constructor(out: Output) {
     this.out = out;
@@ -24,6 +26,7 @@ export class Lines {
       this.flush();
       if (length > FULL) {
         this.out.bytes(bytes);
+        this.handed = true;
         return;
       }
     }
@@ -57,20 +60,17 @@ export class Lines {
 
   /** After each response. Undefined, unless the client has to read first: hot loops await only then. */
   settle(): Promise<void> | undefined {
-    if (this.at < FULL) return undefined;
-    this.flush();
+    if (this.at >= FULL) this.flush();
+    if (!this.handed) return undefined;
+    this.handed = false;
     return this.out.ready();
   }
 
   /** Hands over what is gathered; once more at the end. */
   flush(): void {
-    if (this.at > 0) this.out.bytes(this.buffer.subarray(0, this.at));
+    if (this.at === 0) return;
+    this.out.bytes(this.buffer.subarray(0, this.at));
     this.at = 0;
-  }
-
-  /** Waits until the client has taken enough; within long literals. */
-  drain(): Promise<void> | undefined {
-    this.flush();
-    return this.out.ready();
+    this.handed = true;
   }
 }

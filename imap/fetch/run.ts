@@ -28,8 +28,6 @@ export interface FetchRun {
   readonly numbers: Uint32Array;
   readonly uidCommand: boolean;
   readonly condstore: boolean;
-  /** The client opened it with EXAMINE: nothing becomes \Seen. */
-  readonly readOnly?: boolean;
   readonly out: Output;
 }
 
@@ -91,8 +89,7 @@ async function fetchColumns(run: FetchRun, response: Responses): Promise<void> {
 
 async function fetchBatches(run: FetchRun, response: Responses, want: Want): Promise<void> {
   const { mailbox, numbers } = run;
-  const marksSeen =
-    !mailbox.readOnly && run.readOnly !== true && response.items.some((i) => isSection(i) && i.marksSeen);
+  const marksSeen = !mailbox.readOnly && response.items.some((i) => isSection(i) && i.marksSeen);
   const uids = response.wanted(run.uids);
   let next = 0;
   for await (const batch of mailbox.fetch(uids, want)) {
