@@ -31,9 +31,10 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#signal();
   }
 
-  /** The reader gets this error at once, whatever still lies in the queue. */
+  /** The reader gets this error at once, whatever still lies in the queue. A message that is complete stays so. */
   fail(error: Error): void {
-    this.#error ??= error;
+    if (this.#state !== 'open') return;
+    this.#error = error;
     this.#drop();
     this.end();
   }

@@ -111,19 +111,22 @@ function rspamd(text: string, proof: readonly string[]): Block | undefined {
  */
 function spamassassin(text: string): Block | undefined {
   let above: Found[] = [];
-  let before: Field | undefined;
   for (const field of fieldsOf(text)) {
     const name = field.name.toLowerCase();
+    if (above.at(-1)?.field.end !== field.start) above = [];
     if (name === 'received') {
-      if (above.length === 0 || before?.end !== field.start) above = run(text, isSpamAssassins, [], field.end);
-      return above.length > 0 ? block('spamassassin', text, above) : undefined;
+      const its = above.length > 0 ? untilRepeated(above) : run(text, isSpamAssassins, [], field.end);
+      return its.length > 0 ? block('spamassassin', text, its) : undefined;
     }
-    if (!isSpamAssassins(name) || (before && before.end !== field.start)) above = [];
-    if (isSpamAssassins(name) && !above.some((found) => found.name === name)) above.push({ name, field });
-    before = field;
+    if (isSpamAssassins(name)) above.push({ name, field });
   }
   const top = run(text, isSpamAssassins);
   return top.length > 0 ? block('spamassassin', text, top) : undefined;
+}
+
+function untilRepeated(found: readonly Found[]): readonly Found[] {
+  const end = found.findIndex(({ name }, at) => found.findIndex((other) => other.name === name) < at);
+  return end < 0 ? found : found.slice(0, end);
 }
 
 /** The last run of the milter's fields, wherever it is; of a repeated name the last is the milter's. */

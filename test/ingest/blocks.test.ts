@@ -386,6 +386,32 @@ t.test('row 25: nothing below the filter is believed', async (t) => {
   );
 });
 
+t.test("SpamAssassin's run is the one next to the topmost Received", async (t) => {
+  const status = (words: string) => `X-Spam-Flag: YES\r\nX-Spam-Status: ${words}\r\n`;
+  const cut = (header: string) => {
+    const octets = Buffer.from(`${header}\r\nbody`);
+    const block = findBlock(octets, 'spamassassin');
+    return [verdictOf(block).score, block ? octets.subarray(block.start, block.end).toString() : ''];
+  };
+  const [one, other] = [status('Yes, score=1'), status('Yes, score=2')];
+  t.same(cut(`${one}Received: x\r\n${other}`), [1, one], 'above');
+  t.same(cut(`Received: x\r\n${one}Received: y\r\n${other}`), [1, one], 'below');
+  t.same(
+    cut(`${other}Subject: s\r\nReceived: x\r\n${one}To: x\r\n`),
+    [1, one],
+    'not one that only stands somewhere above',
+  );
+  t.same(cut(`Received: x\r\n${one}${other}`), [1, one], 'the second of a name is not its');
+  t.same(cut(`${one}${other}Received: x\r\n`), [1, one]);
+  t.same(cut(`Subject: s\r\n${one}Received: x\r\n`), [1, one]);
+  t.same(cut(`${one}Subject: s\r\n`), [1, one], 'without any Received, at the top');
+  t.same(cut(`Subject: s\r\n${one}`), [undefined, '']);
+  t.same(cut(`Received: x\r\nSubject: s\r\n${one}`), [undefined, '']);
+  const middle = Buffer.from(`Received: x\r\n${one}Subject: s\r\n\r\nbody`);
+  const arrived = await arrive(middle, 'spamassassin', 5);
+  t.equal(arrived.kept.toString(), 'Received: x\r\nSubject: s\r\n\r\nbody');
+});
+
 t.test('auto believes recipients only where the address names nobody', async (t) => {
   const block = findBlock(sample('amavis-lmtp-gtube'), 'auto');
   const handed = (...addresses: string[]) => ({
