@@ -131,6 +131,8 @@ export interface NewEntry {
   };
   /** The arriving message is a released one that the filter hands back (DESIGN §7.6); see HandBack. */
   readonly handBack?: HandBack;
+  /** An earlier entry to link a new one to: it is about that one without being the same message (DESIGN §7.6, other body). */
+  readonly linkTo?: EntryId;
 }
 
 /** A returning message whose signed header was found valid, for the same recipient and the same body. */

@@ -10,7 +10,7 @@ import { type AddressBook, splitAddress } from '#app/policy/addresses';
 import { renderPrefix } from '#app/quarantine/prefix';
 import { verifyRelease } from '#app/quarantine/release-token';
 import type { EntryId, EnvelopeParams, Verdict } from '#store/model';
-import type { Admitted, HandBack, NewEntry, Store, StoredBytes } from '#store/port';
+import type { Admitted, NewEntry, Store, StoredBytes } from '#store/port';
 import { Arrival, type Arrived } from './arrival.ts';
 import type { FilterSetting } from './block.ts';
 import { type Addressee, type DirectionSetting, type Envelope, ownerOf, trueEnvelope } from './recipients.ts';
@@ -99,7 +99,6 @@ function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): NewEntry {
   const { direction, owner } = ownerOf(o.book, asked, envelope.sender, recipient.address);
   // Nobody knows whom it was for: what the filter found is kept, but nobody is told a reason that may not be theirs.
   const verdict: Verdict = recipient.address === '' ? { ...facts.verdict, reason: 'unknown' } : facts.verdict;
-  const handBack = m.repeat === true ? handBackOf(o, facts) : undefined;
   const key = repeatKey(arrived.repeatSha256 ?? bytes.sha256, envelope.sender, recipient.address);
   const forAnHour = m.repeat === true && !arrived.hasTrace;
   return {
@@ -113,7 +112,7 @@ function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): NewEntry {
     ...(m.internalDate ? { internalDate: m.internalDate } : {}),
     ...(m.flags ? { flags: m.flags } : {}),
     ...(m.repeat === false ? {} : { repeat: forAnHour ? { key, withinMs: foldWithoutTraceMs } : { key } }),
-    ...(handBack ? { handBack } : {}),
+    ...(m.repeat === true ? returned(o, facts) : {}),
   };
 }
 
@@ -123,18 +122,19 @@ function repeatKey(sha256: string, sender: string, recipient: string): string {
     .digest('hex');
 }
 
-/** Only a header that we signed, for this recipient and these very octets, says that a message is one of ours (DESIGN §7.6). */
-function handBackOf(o: AdmitOptions, { arrived, recipient, verdict }: Facts): HandBack | undefined {
+/**
+ * Only a header that we signed, for this recipient, says that a message is one of ours. With these very octets it is the
+ * entry that comes back; with another body a new one that is linked to it (DESIGN §7.6).
+ */
+function returned(o: AdmitOptions, { arrived, recipient, verdict }: Facts): Pick<NewEntry, 'handBack' | 'linkTo'> {
   for (const value of arrived.releaseHeaders) {
     const token = verifyRelease(o.releaseKey, value);
-    if (token?.bodySha256 !== arrived.bodySha256) continue;
-    if (o.book.owner(token.recipient) !== o.book.owner(recipient.address)) continue;
-    return {
-      entryId: token.entryId as EntryId,
-      prefix: renderPrefix({ verdict, status: 'the filter handed it back' }),
-    };
+    if (!token || o.book.owner(token.recipient) !== o.book.owner(recipient.address)) continue;
+    const entryId = token.entryId as EntryId;
+    if (token.bodySha256 !== arrived.bodySha256) return { linkTo: entryId };
+    return { handBack: { entryId, prefix: renderPrefix({ verdict, status: 'the filter handed it back' }) } };
   }
-  return undefined;
+  return {};
 }
 
 const eventKinds = { new: 'arrived', repeat: 'repeated', 'handed-back': 'handed-back' } as const;

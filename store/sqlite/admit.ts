@@ -24,7 +24,7 @@ export function admit(tx: Tx, message: ArrivedMessage, entries: readonly NewEntr
     const earlier = entry.repeat && findEarlier(tx, entry.repeat);
     if (earlier?.folds) return repeated(tx, earlier.id);
     messageId ??= keepMessage(tx, message);
-    const linkedTo = earlier?.first ?? entry.handBack?.entryId;
+    const linkedTo = earlier?.first ?? entry.handBack?.entryId ?? entry.linkTo;
     const made = makeEntry(tx, messageId, message.bytes.size, entry, linkedTo);
     if (entry.repeat) remember(tx, entry.repeat.key, made.entryId);
     return made;

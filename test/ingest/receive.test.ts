@@ -544,6 +544,12 @@ t.test('§7.6: a released message that the filter hands back is its entry again'
   ];
   for (const admitted of await Promise.all(fresh)) t.match(admitted, [{ how: 'new' }]);
   t.equal((await store.entries.get(made!.entryId))?.state, 'dropped');
+  const links = (await entriesOf(store)).slice(1).map(({ recipient, linkedTo }) => [recipient, linkedTo]);
+  t.strictSame(
+    links.filter(([, linkedTo]) => linkedTo !== undefined),
+    [['Ann+other@x.test', made!.entryId]],
+    'the one with another body is linked to it',
+  );
 
   await admitMessage(options, incoming(Buffer.concat([mail('Received: from a\n'.repeat(101)), simple])));
   t.match(warnings, [{ received: 102 }], 'circles are kept and told of');
