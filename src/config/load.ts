@@ -104,7 +104,7 @@ function inOrder(problems: readonly Problem[]): readonly Problem[] {
 function withoutNulls(tree: Tree): Tree {
   const full: Tree = {};
   for (const [key, value] of Object.entries(tree)) {
-    if (value === null || value === undefined) continue;
+    if (value === null || value === undefined || value === '') continue;
     const isGroup = typeof value === 'object' && !Array.isArray(value) && key !== 'domains' && key !== 'aliases';
     full[key] = isGroup ? withoutNulls(value as Tree) : value;
   }

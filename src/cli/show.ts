@@ -1,0 +1,94 @@
+/** `lazaret show ID`: all that is known about an entry, its history in words. */
+import { cleanLine, columns } from '#app/lib/terminal';
+import type { Drop, Folder, Job } from '#store/model';
+import type { History } from '#store/port';
+import { asJson, Failure, type Verb } from './verb.ts';
+
+export const show: Verb = {
+  name: 'show',
+  summary: 'show an entry and its history',
+  arguments: [{ name: 'id', help: 'its id, or any UID it has or had in a folder' }],
+  examples: [
+    ['lazaret show 17', 'who sent what to whom, why it was held, and what became of it'],
+    ['lazaret show 17 --json', 'the same for programs'],
+  ],
+  async run(call) {
+    const [{ withTools }, { parseId }, { folderOf }] = await Promise.all([
+      import('./tools.ts'),
+      import('./ids.ts'),
+      import('#app/quarantine/folders'),
+    ]);
+    const typed = call.arguments[0] as string;
+    const uid = parseId(typed);
+    return withTools(call, async ({ store }) => {
+      const entry = uid && (await store.entries.byUid(uid));
+      const history = entry && (await store.entries.history(entry.id));
+      if (!history) throw new Failure(`There is no entry ${typed}`);
+      if (call.json) call.print(asJson(history));
+      else
+        call.print(
+          facts(history, (folder) => folderOf(folder).name) + story(history, (folder) => folderOf(folder).name),
+        );
+      return 0;
+    });
+  },
+};
+
+type NameOf = (folder: Folder) => string;
+
+function facts({ entry, message }: History, nameOf: NameOf): string {
+  const { verdict } = entry;
+  const points =
+    verdict.score === undefined
+      ? ''
+      : `, ${verdict.score}${verdict.required === undefined ? '' : ` of ${verdict.required}`}`;
+  const rules = verdict.rules.map(({ name, score }) => (score === undefined ? name : `${name} ${score}`)).join(', ');
+  const rows: (readonly [string, string])[] = [
+    ['id', String(entry.id)],
+    ['subject', message.subject],
+    ['from', message.from],
+    ['sender', message.sender || '<>'],
+    ['recipient', entry.recipient || '(nobody could tell)'],
+    ['owner', entry.owner || '(global only)'],
+    ['direction', entry.direction],
+    ['state', entry.state + (entry.folder ? `, in ${nameOf(entry.folder)} as UID ${entry.uid}` : '')],
+    ['why', `${verdict.reason}${points}${verdict.detail ? ` (${verdict.detail})` : ''}, said ${verdict.source}`],
+    ['rules', rules],
+    ['filter id', verdict.filterId ?? ''],
+    ['size', `${message.size} bytes`],
+    ['held since', entry.heldAt.toISOString()],
+    ['repeats', entry.linkedTo ? `entry ${entry.linkedTo}` : ''],
+  ];
+  return columns(rows.filter(([, text]) => text !== '').map(([name, text]) => [name, cleanLine(text)]));
+}
+
+function story({ stays, drops, jobs }: History, nameOf: NameOf): string {
+  const lines: { at: Date; text: string }[] = [];
+  // In the order in which one causes the other: they may have the same time.
+  for (const drop of drops) {
+    lines.push({ at: drop.createdAt, text: `${who(drop)} put it on ${onto(drop, nameOf)}` });
+    if (drop.rolledBackAt) lines.push({ at: drop.rolledBackAt, text: 'which was taken back as a whole' });
+  }
+  for (const { uid, folder, beganAt, endedAt } of stays) {
+    if (endedAt) lines.push({ at: endedAt, text: `out of ${nameOf(folder)}` });
+    lines.push({ at: beganAt, text: `into ${nameOf(folder)} as UID ${uid}` });
+  }
+  for (const job of jobs) {
+    lines.push({ at: job.createdAt, text: `${job.step} queued` });
+    if (job.endedAt) lines.push({ at: job.endedAt, text: `${job.step} ${job.state}${words(job)}` });
+    else if (job.attempts > 0)
+      lines.push({ at: job.dueAt ?? job.createdAt, text: `${job.step} due again${words(job)}` });
+  }
+  lines.sort((a, b) => a.at.getTime() - b.at.getTime());
+  return `\n${lines.map(({ at, text }) => `${at.toISOString()}  ${cleanLine(text)}\n`).join('')}`;
+}
+
+function onto({ action, mode }: Drop, nameOf: NameOf): string {
+  if (action === 'restore') return 'its way back';
+  const folder = nameOf(action === 'discard' ? 'trash' : action);
+  return mode === 'move' ? folder : `${folder} (by ${mode.toUpperCase()})`;
+}
+
+const who = ({ actor }: Drop) => `${actor.person ? `${actor.person}, as ` : ''}${actor.account} (${actor.via})`;
+const words = ({ attempts, outcome }: Job) =>
+  `${attempts > 1 ? ` after ${attempts} tries` : ''}${outcome ? `: ${outcome}` : ''}`;

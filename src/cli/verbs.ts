@@ -1,0 +1,36 @@
+/** All verbs, in the order in which help lists them. */
+import { accountAdd, accountList, accountPasswd, accountRemove } from './account.ts';
+import { configCheck, configInit, configShow } from './config.ts';
+import { demo } from './demo.ts';
+import { discard } from './discard.ts';
+import { importMail } from './import.ts';
+import { inject } from './inject.ts';
+import { list } from './list.ts';
+import { notSpam } from './not-spam.ts';
+import { release } from './release.ts';
+import { restore } from './restore.ts';
+import { serve } from './serve.ts';
+import { show } from './show.ts';
+import { spam } from './spam.ts';
+import type { Verb } from './verb.ts';
+
+export const verbs: readonly Verb[] = [
+  serve,
+  demo,
+  configInit,
+  configCheck,
+  configShow,
+  accountAdd,
+  accountList,
+  accountPasswd,
+  accountRemove,
+  list,
+  show,
+  release,
+  spam,
+  notSpam,
+  discard,
+  restore,
+  importMail,
+  inject,
+];
