@@ -61,7 +61,7 @@ interface Idle {
 }
 
 /** What is known of one next hop. */
-interface Quay {
+interface HopState {
   inUse: number;
   readonly idle: Idle[];
   readonly waiting: Set<() => void>;
@@ -75,8 +75,9 @@ export class DeliveryClient {
   readonly #options: Required<Omit<DeliveryClientOptions, 'tls' | 'timeouts'>>;
   readonly #tls: Handshake['tls'];
   readonly #timeouts: Timeouts;
-  readonly #quays = new Map<string, Quay>();
-  readonly #closing = new AbortController();
+  readonly #hops = new Map<string, HopState>();
+  readonly #underWay = new Set<AbortController>();
+  #closed = false;
 
   constructor(options: DeliveryClientOptions) {
     this.#options = {
@@ -102,108 +103,130 @@ export class DeliveryClient {
     size: number,
     signal: AbortSignal,
   ): Promise<DeliveryResult> {
-    const both = AbortSignal.any([signal, this.#closing.signal]);
-    both.throwIfAborted();
-    const quay = this.#quay(hop);
-    if (!(await this.#enter(quay, both))) {
-      both.throwIfAborted();
-      const said = quay.down ?? 'all connections to the next hop are in use';
+    signal.throwIfAborted();
+    if (this.#closed) throw new Error('The delivery client was closed');
+    // Not AbortSignal.any: signals that are joined with one that lives for long pile up in it.
+    const giveUp = new AbortController();
+    const onAbort = (): void => giveUp.abort(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    this.#underWay.add(giveUp);
+    try {
+      return await this.#deliver(hop, envelope, source, size, giveUp.signal);
+    } finally {
+      this.#underWay.delete(giveUp);
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #deliver(
+    hop: NextHop,
+    envelope: DeliveryEnvelope,
+    source: () => AsyncIterable<Uint8Array>,
+    size: number,
+    signal: AbortSignal,
+  ): Promise<DeliveryResult> {
+    const state = this.#stateOf(hop);
+    if (!(await this.#enter(state, signal))) {
+      signal.throwIfAborted();
+      const said = state.down ?? 'all connections to the next hop are in use';
       const outcomes = envelope.recipients.map(({ address }) => ({ recipient: address, kind: 'later' as const, said }));
-      return { outcomes, busy: { hanging: quay.down !== undefined || performance.now() - quay.movedAt > hangingMs } };
+      return { outcomes, busy: { hanging: state.down !== undefined || performance.now() - state.movedAt > hangingMs } };
     }
     try {
-      both.throwIfAborted();
+      signal.throwIfAborted();
       const survey = await surveyMessage(source(), size <= keptBytes ? 2 * keptBytes : 0);
       for (;;) {
         const progress: Progress = { mailAnswered: false, ended: false, silence: undefined };
-        const kept = this.#takeIdle(quay);
-        const session = kept ?? (await this.#open(hop, both));
+        const kept = this.#takeIdle(state);
+        const session = kept ?? (await this.#open(hop, signal));
         if (typeof session === 'string') {
-          quay.down = session;
+          state.down = session;
           return {
             outcomes: envelope.recipients.map(({ address }) => ({ recipient: address, kind: 'later', said: session })),
           };
         }
         const onAbort = (): void => session.fail('the try was given up');
-        both.addEventListener('abort', onAbort);
-        if (both.aborted) onAbort();
+        signal.addEventListener('abort', onAbort);
+        if (signal.aborted) onAbort();
         try {
           session.used++;
           const lmtp = hop.protocol === 'lmtp';
           const request = { session, lmtp, envelope, survey, source, timeouts: this.#timeouts, progress };
           const outcomes = await transact(request);
-          if (!progress.ended) both.throwIfAborted();
-          // Never twice over kept ones: the loop ends with a fresh connection at the latest.
+          if (!progress.ended) signal.throwIfAborted();
+          // Each turn uses a kept connection up; the last one is over a fresh one.
           if (kept && !progress.mailAnswered && !session.usable) continue;
-          if (!both.aborted) quay.down = progress.silence;
+          // What went silent later may be about this message only.
+          if (!signal.aborted) state.down = progress.mailAnswered ? undefined : progress.silence;
           return { outcomes };
         } finally {
-          both.removeEventListener('abort', onAbort);
-          this.#putBack(quay, session);
+          signal.removeEventListener('abort', onAbort);
+          this.#putBack(state, session);
         }
       }
     } finally {
-      this.#leave(quay);
+      this.#leave(state);
     }
   }
 
   /** Ends idle connections politely and gives up what is under way. */
   close(): void {
-    this.#closing.abort(new Error('The delivery client was closed'));
-    for (const quay of this.#quays.values()) {
-      for (const { session, timer } of quay.idle.splice(0)) {
+    this.#closed = true;
+    for (const giveUp of this.#underWay) giveUp.abort(new Error('The delivery client was closed'));
+    for (const state of this.#hops.values()) {
+      for (const { session, timer } of state.idle.splice(0)) {
         clearTimeout(timer);
         session.quit();
       }
     }
   }
 
-  #quay(hop: NextHop): Quay {
-    let quay = this.#quays.get(hop.key);
-    if (!quay) {
-      quay = { inUse: 0, idle: [], waiting: new Set(), movedAt: performance.now(), down: undefined };
-      this.#quays.set(hop.key, quay);
+  #stateOf(hop: NextHop): HopState {
+    let state = this.#hops.get(hop.key);
+    if (!state) {
+      state = { inUse: 0, idle: [], waiting: new Set(), movedAt: performance.now(), down: undefined };
+      this.#hops.set(hop.key, state);
     }
-    return quay;
+    return state;
   }
 
   /** Takes one of the hop's connections, or false when none came free in time. */
-  async #enter(quay: Quay, signal: AbortSignal): Promise<boolean> {
-    if (quay.inUse < this.#limit(quay)) {
-      if (quay.inUse === 0) quay.movedAt = performance.now();
-      quay.inUse++;
+  async #enter(state: HopState, signal: AbortSignal): Promise<boolean> {
+    if (state.inUse < this.#limit(state)) {
+      if (state.inUse === 0) state.movedAt = performance.now();
+      state.inUse++;
       return true;
     }
     return new Promise((resolve) => {
       const end = (taken: boolean): void => {
         clearTimeout(timer);
         signal.removeEventListener('abort', giveUp);
-        quay.waiting.delete(take);
+        state.waiting.delete(take);
         resolve(taken);
       };
       const take = (): void => end(true); // the count passes from hand to hand
       const giveUp = (): void => end(false);
       const timer = setTimeout(giveUp, this.#options.patienceMs);
       signal.addEventListener('abort', giveUp);
-      quay.waiting.add(take);
+      state.waiting.add(take);
     });
   }
 
-  #leave(quay: Quay): void {
-    quay.movedAt = performance.now();
-    const [next] = quay.waiting;
-    if (next && quay.inUse <= this.#limit(quay)) next();
-    else quay.inUse--;
+  #leave(state: HopState): void {
+    state.movedAt = performance.now();
+    const [next] = state.waiting;
+    if (next && state.inUse <= this.#limit(state)) next();
+    else state.inUse--;
   }
 
   /** Many tries at a hop that is down would hold up those for others, and tell nothing that one does not. */
-  #limit(quay: Quay): number {
-    return quay.down === undefined ? this.#options.connectionsPerHop : 1;
+  #limit(state: HopState): number {
+    return state.down === undefined ? this.#options.connectionsPerHop : 1;
   }
 
-  #takeIdle(quay: Quay): Session | undefined {
+  #takeIdle(state: HopState): Session | undefined {
     for (;;) {
-      const idle = quay.idle.pop(); // the one used last is the likeliest to live
+      const idle = state.idle.pop(); // the one used last is the likeliest to live
       if (!idle) return undefined;
       clearTimeout(idle.timer);
       idle.session.idle(false);
@@ -212,20 +235,20 @@ export class DeliveryClient {
     }
   }
 
-  #putBack(quay: Quay, session: Session): void {
+  #putBack(state: HopState, session: Session): void {
     const mayStay = session.usable && session.used < this.#options.messagesPerConnection;
-    if (!mayStay || this.#closing.signal.aborted) {
+    if (!mayStay || this.#closed) {
       session.quit();
       return;
     }
     session.idle(true);
     const timer = setTimeout(() => {
-      quay.idle.splice(quay.idle.indexOf(idle), 1);
+      state.idle.splice(state.idle.indexOf(idle), 1);
       session.quit();
     }, this.#options.idleMs);
     timer.unref();
     const idle: Idle = { session, timer };
-    quay.idle.push(idle);
+    state.idle.push(idle);
   }
 
   /** A session, or in words why there is none. Throws only the signal's reason. */

@@ -6,9 +6,18 @@
  * message's octets go out as they are (message-data.ts), 8-bit ones even where 8BITMIME is not offered: recoding them
  * would break signatures, and the hop may still refuse them in its own words.
  */
+import { channel } from 'node:diagnostics_channel';
 import type { Timeouts } from './handshake.ts';
 import { DotStuffer, type Survey } from './message-data.ts';
 import { HopFailure, type Reply, type Session } from './session.ts';
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const steps = {
+  sending: channel('lazaret:delivery.sending'),
+  ending: channel('lazaret:delivery.ending'),
+  ended: channel('lazaret:delivery.ended'),
+  answered: channel('lazaret:delivery.answered'),
+};
 
 export interface DeliveryEnvelope {
   /** As received; '' is the null sender. Quoted local parts keep their quotes. */
@@ -18,6 +27,8 @@ export interface DeliveryEnvelope {
   readonly smtputf8?: boolean;
   readonly ret?: 'FULL' | 'HDRS';
   readonly envid?: string;
+  /** Of the client that first handed it over, lower-case names: told to a hop that offers XFORWARD (Postfix), for its log. */
+  readonly client?: Readonly<Record<string, string>>;
   /** RFC 3461 §4.1, for all recipients, where DSN is offered. */
   readonly notify?: 'NEVER' | 'FAILURE';
 }
@@ -78,6 +89,10 @@ export async function transact(request: TransactionRequest): Promise<readonly Re
     const rcpts = envelope.recipients.map(
       ({ address, orcpt }) => `RCPT TO:<${address}>${rcptParameters(session, envelope, orcpt)}\r\n`,
     );
+    for (const line of forwardLines(session, envelope)) {
+      session.write(line);
+      await answer(timeouts.commandMs, 'XFORWARD'); // whatever it answers: it is for the log only
+    }
     const pipelining = session.extensions.has('PIPELINING'); // RFC 2920
     session.together(() => {
       session.write(mail);
@@ -124,6 +139,7 @@ export async function transact(request: TransactionRequest): Promise<readonly Re
       const reply = await answer(timeouts.dataMs, 'the message');
       if (reply.code < 400 && !isPositive(reply)) throw broken('the next hop answered something that is not SMTP');
       settle(recipients, asOutcome(reply));
+      steps.answered.publish(envelope);
     }
     // A hop that refused before the end may do so again behind it, and that answer must not meet the next message.
     if (accepted.some((index) => outcomes.get(index)?.kind !== 'accepted')) session.quit();
@@ -132,6 +148,7 @@ export async function transact(request: TransactionRequest): Promise<readonly Re
   /** False if the hop answers before the end. */
   async function sendMessage(useBdat: boolean): Promise<boolean> {
     const stuffer = useBdat ? undefined : new DotStuffer();
+    steps.sending.publish(envelope);
     for await (const chunk of request.survey.kept ?? request.source()) {
       if (session.hasReply) return false;
       try {
@@ -143,9 +160,11 @@ export async function transact(request: TransactionRequest): Promise<readonly Re
       }
     }
     if (session.hasReply) return false;
+    steps.ending.publish(envelope);
     progress.ended = true;
     if (stuffer) session.write(Buffer.concat([stuffer.end(), Buffer.from('.\r\n')]));
     else if (request.survey.needsCrlf) session.write('\r\n');
+    steps.ended.publish(envelope);
     return true;
   }
 
@@ -206,6 +225,26 @@ function mailParameters(session: Session, envelope: DeliveryEnvelope, survey: Su
   return text;
 }
 
+/** Postfix takes no longer command than 512 octets, and any number of them. */
+function forwardLines(session: Session, envelope: DeliveryEnvelope): readonly string[] {
+  const offered = (session.extensions.get('XFORWARD') ?? '').toUpperCase().split(' ');
+  const lines: string[] = [];
+  let line = '';
+  for (const [name, value] of Object.entries(envelope.client ?? {})) {
+    if (value === '' || !offered.includes(name.toUpperCase())) continue;
+    const pair = ` ${name.toUpperCase()}=${asXtext(value)}`;
+    if (pair.length > 400) continue;
+    if (line.length + pair.length > 500) {
+      lines.push(line);
+      line = '';
+    }
+    line ||= 'XFORWARD';
+    line += pair;
+  }
+  if (line !== '') lines.push(line);
+  return lines.map((each) => `${each}\r\n`);
+}
+
 function rcptParameters(session: Session, envelope: DeliveryEnvelope, orcpt: string | undefined): string {
   if (!session.extensions.has('DSN')) return '';
   let text = '';
@@ -216,7 +255,16 @@ function rcptParameters(session: Session, envelope: DeliveryEnvelope, orcpt: str
 
 /** The value came as xtext (RFC 3461 §4) and stays so; what could end it is encoded, whoever let it through. */
 function asParameter(value: string): string {
+  return encode(value, /[^!-<>-~]/g);
+}
+
+/** RFC 3461 §4. */
+function asXtext(value: string): string {
+  return encode(value, /[^!-*,-<>-~]/g);
+}
+
+function encode(value: string, what: RegExp): string {
   return Buffer.from(value, 'utf8')
     .toString('latin1')
-    .replace(/[^!-<>-~]/g, (char) => `+${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`);
+    .replace(what, (char) => `+${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`);
 }

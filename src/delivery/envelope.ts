@@ -7,7 +7,7 @@ import type { DeliveryEnvelope } from '#smtp/client';
 import type { Entry, Message } from '#store/model';
 
 export function envelopeOf(entry: Entry, message: Message): DeliveryEnvelope {
-  const { smtputf8, ret, envid } = message.params;
+  const { smtputf8, ret, envid, client } = message.params;
   return {
     sender: message.sender,
     recipients: [{ address: entry.recipient, ...(entry.orcpt !== undefined && { orcpt: entry.orcpt }) }],
@@ -15,5 +15,6 @@ export function envelopeOf(entry: Entry, message: Message): DeliveryEnvelope {
     ...(smtputf8 && { smtputf8 }),
     ...(ret && { ret }),
     ...(envid !== undefined && { envid }),
+    ...(client && { client }),
   };
 }

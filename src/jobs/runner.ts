@@ -4,6 +4,7 @@
  * one kind of work that hangs holds up no other (each lane claims for itself; one next hop is the delivery client's affair).
  */
 import { randomUUID } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import { retryDelayMs } from '#app/lib/backoff';
 import type { Log } from '#app/observe/log';
 import type { Ended, Handler } from '#app/quarantine/job-handler';
@@ -37,6 +38,13 @@ export interface Runner {
 export function createRunner(options: RunnerOptions): Runner {
   return new JobRunner(options);
 }
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const steps = {
+  claimed: channel('lazaret:job.claimed'),
+  ended: channel('lazaret:job.ended'),
+  recorded: channel('lazaret:job.recorded'),
+};
 
 /** Changes come in bursts; one look answers many rings. */
 const ringPauseMs = 50;
@@ -202,6 +210,7 @@ class JobRunner implements Runner {
         if (limit <= 0) return; // whoever ends next looks again
         const jobs = await store.jobs.claim({ steps: lane.steps, limit, leaseMs });
         this.#claimed += jobs.length;
+        if (jobs.length > 0) steps.claimed.publish(jobs);
         for (const job of jobs) this.#begin(lane, job);
         if (jobs.length > 0) lane.again = true;
       }
@@ -234,7 +243,10 @@ class JobRunner implements Runner {
         return;
       }
       const { recorded, ...outcome } = ended;
-      if (await this.#record(job, outcome)) recorded?.();
+      steps.ended.publish(job);
+      if (!(await this.#record(job, outcome))) return;
+      steps.recorded.publish(job);
+      recorded?.();
     } catch (error) {
       log.error({ error, job: job.key }, 'a job could not be brought to its end; its lease will run out');
     } finally {

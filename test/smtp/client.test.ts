@@ -226,6 +226,17 @@ t.test('only parameters that the hop offers are sent', async (t) => {
   t.match(old.messages[0], { mailParams: '', rcptParams: [''], bytes: Buffer.from('A: \xe4\r\n\r\n', 'latin1') });
   t.same(old.commands.slice(0, 2), ['EHLO q.example', 'HELO q.example']);
 
+  const client0 = { name: 'bad host+', addr: 'IPV6:2001:db8::1', helo: '', ident: 'Q1', source: 'REMOTE', x: 'y' };
+  const postfix = await Sink.start(t, { extensions: ['PIPELINING', 'XFORWARD NAME ADDR HELO SOURCE'] });
+  t.match((await send(client, postfix.url, 'A: a\r\n', { ...toAda, client: client0 })).outcomes, [
+    { kind: 'accepted' },
+  ]);
+  t.equal(postfix.commands[1], 'XFORWARD NAME=bad+20host+2B ADDR=IPV6:2001:db8::1 SOURCE=REMOTE');
+  await send(client, postfix.url, 'A: a\r\n', { ...toAda, client: { name: 'n'.repeat(300), helo: 'h'.repeat(300) } });
+  t.equal(postfix.commands.filter((line) => line.startsWith('XFORWARD')).length, 3, 'in lines that Postfix takes');
+  await send(client, all.url, 'A: a\r\n', { ...toAda, client: client0 });
+  t.notOk(all.commands.some((line) => line.startsWith('XFORWARD')));
+
   const utf8: DeliveryEnvelope = {
     sender: 'x@spam.test',
     recipients: [{ address: 'jürgen@harbour.example' }],

@@ -244,7 +244,7 @@ class Conversation {
       this.#reset();
       return void (await this.#answer('rset', line, '250 2.0.0 Ok'));
     }
-    if (verb === 'NOOP') return this.#send('250 2.0.0 Ok');
+    if (verb === 'NOOP' || verb === 'XFORWARD') return this.#send('250 2.0.0 Ok');
     if (verb === 'QUIT') {
       await this.#answer('quit', line, '221 2.0.0 Bye');
       this.#socket.end();
