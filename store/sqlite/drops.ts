@@ -27,8 +27,8 @@ import type { Answer, Onto } from '../transitions.ts';
 import * as rules from '../transitions.ts';
 import { type ArrivedMessage, giveUp, keepMessage } from './messages.ts';
 import { type EntryRow, rowToEntry } from './rows.ts';
-import { lineOf, load, type StandingRow, type Taker, write } from './standing.ts';
-import { domainOf, type Snapshot, scopeKey, type Tx } from './tx.ts';
+import { lineOf, load, owns, type StandingRow, type Taker, write } from './standing.ts';
+import { type Snapshot, scopeKey, type Tx } from './tx.ts';
 
 /** A drop that no chunk renews for so long has lost its process. */
 const leaseMs = 30_000;
@@ -349,11 +349,6 @@ function staysIn(
       ...(folder === undefined ? [] : [folder]),
     );
   return rows.filter((row) => owns(scope, row.owner));
-}
-
-function owns(scope: Scope, owner: string): boolean {
-  if (scope.level === 'global') return true;
-  return scope.level === 'domain' ? domainOf(owner) === scope.domain : owner === scope.address;
 }
 
 // ------------------------------------------------------------------------------------------------------------ append

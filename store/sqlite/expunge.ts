@@ -4,16 +4,11 @@ import type { Actor, Folder, ModSeq, Uid } from '../model.ts';
 import type { StaySet } from '../port.ts';
 import * as rules from '../transitions.ts';
 import { insertDrop } from './drops.ts';
-import { lineOf, load, type StandingRow, type Taker, write } from './standing.ts';
-import { domainOf, type Tx } from './tx.ts';
+import { lineOf, load, owns, type StandingRow, type Taker, write } from './standing.ts';
+import type { Tx } from './tx.ts';
 
 const text = {
   stays: `SELECT s.entry_id AS entryId, s.uid, s.folder FROM json_each(?) i CROSS JOIN stays s ON s.uid = i.value`,
-  touch: {
-    recipient: 'UPDATE entries SET mod_r = ? WHERE id = ?',
-    domain: 'UPDATE entries SET mod_d = ? WHERE id = ?',
-    global: 'UPDATE entries SET mod_g = ? WHERE id = ?',
-  },
 };
 
 export function expunge(
@@ -31,7 +26,7 @@ export function expunge(
       row.folder === folder &&
       asked.has(row.uid!) &&
       (row.hidden & rules.hiddenBit(level)) === 0 &&
-      (level === 'global' || (level === 'domain' ? domainOf(row.owner) === scope.domain : row.owner === scope.address)),
+      owns(scope, row.owner),
   );
   const left: Uid[] = [];
   // A discard is written down as a drop of its own, so that the history can say whose it was.
@@ -46,9 +41,7 @@ export function expunge(
     const next = rules.expunge(row, level, taker.dropId);
     write(tx, row, next, taker);
     left.push(row.uid!);
-    if (folder !== 'trash') continue;
-    tx.sql(text.touch[level]).run(tx.modSeq(), row.id);
-    tx.log({ kind: 'leave', ...lineOf(row, row.uid!, folder), level });
+    if (folder === 'trash') tx.log({ kind: 'leave', ...lineOf(row, row.uid!, folder), level });
   }
   return { left, modSeq: tx.takenModSeq as ModSeq };
 }

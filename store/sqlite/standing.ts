@@ -2,10 +2,21 @@
  * Between rows and the pure rules of ../transitions.ts: loads how entries stand, and writes what they become. `write` is
  * the one place where a transition reaches the tables; it keeps entry, stays, jobs and change log together.
  */
-import type { Direction, EntryClass, EntryId, Folder, MessageId, Place, ReadableFolder, State, Uid } from '../model.ts';
-import type { Flags, JobStanding, Next, Standing, Target } from '../transitions.ts';
+import type {
+  Direction,
+  EntryClass,
+  EntryId,
+  Folder,
+  MessageId,
+  Place,
+  ReadableFolder,
+  Scope,
+  State,
+  Uid,
+} from '../model.ts';
+import type { JobStanding, Next, Standing, Target } from '../transitions.ts';
 import { sameFlags } from '../transitions.ts';
-import type { Snapshot, Tx } from './tx.ts';
+import { domainOf, type Snapshot, type Tx } from './tx.ts';
 
 /** How an entry stands, with what is needed to write and to log. */
 export interface StandingRow extends Standing {
@@ -245,4 +256,8 @@ export function lineOf(
   return { uid, folder, entryId: row.id, messageId: row.messageId, owner: row.owner };
 }
 
-export type { Flags };
+/** Whether an entry of this owner exists for the scope. */
+export function owns(scope: Scope, owner: string): boolean {
+  if (scope.level === 'global') return true;
+  return scope.level === 'domain' ? domainOf(owner) === scope.domain : owner === scope.address;
+}

@@ -96,7 +96,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
       ]);
       const entered = (await store.changes.since(before, 10)).changes.find((change) => change.kind === 'enter');
       const view = await store.views.load(everything, 'caught');
-      t.equal(entered?.size, view.sizes[0], 'the size of what is shown');
+      const { size } = (await store.messages.get(a.messageId))!;
+      t.equal(view.sizes[0], size + back.prefix.length, 'the size of what is shown');
+      t.equal(entered?.size, view.sizes[0]);
       const other = await again();
       t.strictSame(await other.notices.take('ben@harbour.example'), []);
       t.strictSame(await other.notices.take(ada), ['A release failed: 550 5.1.1 No such user']);
