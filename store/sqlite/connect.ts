@@ -31,6 +31,8 @@ export function clockOf(options: ThreadOptions): () => number {
 const cacheKiB = 8 * 1024;
 /** A checkpoint every 16 MB of log: each costs two fsyncs. */
 const checkpointPages = 4000;
+/** A log that grew larger, e.g. under a long reader, is cut to this when it starts anew. */
+const logBytes = 64 * 1024 * 1024;
 
 export class Connection {
   readonly db: DatabaseHandle;
@@ -43,6 +45,7 @@ export class Connection {
       this.db.exec(`PRAGMA synchronous = ${options.durable ? 'FULL' : 'OFF'}`);
       this.db.exec(`PRAGMA cache_size = -${cacheKiB}`);
       this.db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
+      this.db.exec(`PRAGMA journal_size_limit = ${logBytes}`);
       this.db.exec('PRAGMA temp_store = MEMORY');
     } catch (error) {
       this.db.close();

@@ -33,6 +33,12 @@ export function sqliteCode(error: unknown): number {
   return error.errcode & 0xff;
 }
 
+/** Whether another connection has a lock that this one needs. */
+export function isBusy(error: unknown): boolean {
+  const found = sqliteCode(error);
+  return found === code.busy || found === code.locked;
+}
+
 /** Whether the connection may be of no use any more, so that the next call should open a new one. */
 export function breaksConnection(error: unknown): boolean {
   const found = sqliteCode(error);

@@ -7,7 +7,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } f
 import { dirname } from 'node:path';
 import { StoreRefused, StoreUnavailable } from '../errors.ts';
 import { Connection, clockOf, type ThreadOptions } from './connect.ts';
-import { sqliteCode } from './fault.ts';
+import { isBusy, sqliteCode } from './fault.ts';
 
 const folder = new URL('./migrations/', import.meta.url);
 /** "LZRT": tells our files from those of other programs. */
@@ -75,7 +75,7 @@ function useWriteAheadLog(connection: Connection, options: ThreadOptions): void 
     try {
       if (connection.db.prepare('PRAGMA journal_mode = WAL').get().journal_mode === 'wal') return;
     } catch (error) {
-      if (sqliteCode(error) !== 5 || Date.now() > until) throw error;
+      if (!isBusy(error) || Date.now() > until) throw error;
     }
     if (Date.now() > until) throw new StoreUnavailable(`${options.file} does not allow a write-ahead log`);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);

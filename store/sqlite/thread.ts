@@ -138,9 +138,9 @@ export class Readers {
     return this.#leastLoaded().call<T>(method, args);
   }
 
-  /** The first thread looks: it is the one that is always there. */
+  /** The last thread looks: it has the least to do otherwise. */
   poll(on: boolean): void {
-    this.#threads[0]?.poll(on);
+    this.#threads.at(-1)?.poll(on);
   }
 
   async close(): Promise<void> {

@@ -12,9 +12,10 @@ import { type Call, type FromThread, type Opened, type Reply, type ToThread, tra
 import type { Tx } from './tx.ts';
 import { writerMethods } from './writer-methods.ts';
 
-/** More would keep the first caller waiting for the last one's sake. */
+/** More would keep the first caller waiting for the last one's sake, and other processes for all of them. */
 const maxCommands = 256;
 const maxBytes = 8 * 1024 * 1024;
+const maxMs = 20;
 
 const port = parentPort as MessagePort;
 const options = workerData as ThreadOptions;
@@ -23,7 +24,11 @@ const methods = writerMethods as unknown as Readonly<Record<string, (tx: Tx, ...
 const pageLimit = options.pageLimit && new Int32Array(options.pageLimit);
 
 let end = 0;
-const connection = new Reconnecting(options.file, () => openMigrated(options));
+const connection = new Reconnecting(options.file, () => {
+  const opened = openMigrated(options);
+  opened.db.exec('PRAGMA busy_timeout = 0'); // the batch waits by itself
+  return opened;
+});
 
 function next(): ToThread | undefined {
   return receiveMessageOnPort(port)?.message;
@@ -44,12 +49,13 @@ function runBatch(first: Call): ToThread | undefined {
   try {
     const opened = connection.get();
     if (pageLimit) limitPages(opened, pageLimit[0]!);
-    batch = new Batch(opened, clock());
+    batch = new Batch(opened, clock(), options.busyTimeoutMs);
+    const until = performance.now() + maxMs;
     for (let call: Call | undefined = first; call; ) {
       replies.push(run(batch, call));
       bytes += call.bytes;
       call = undefined;
-      if (calls.length === maxCommands || bytes >= maxBytes) break;
+      if (calls.length === maxCommands || bytes >= maxBytes || performance.now() > until) break;
       const message = next();
       if (message && 'id' in message) {
         call = message;
