@@ -22,7 +22,8 @@ const day = 24 * hour;
 const actor: Actor = { account: 'ada@harbour.example', via: 'test' };
 const everything: Scope = { level: 'global' };
 const key = randomBytes(32);
-const short = { connectMs: 2000, greetingMs: 300, commandMs: 300, blockMs: 300, dataMs: 300 };
+/** Long enough for a loaded machine; a test that waits for one to pass sets its own. */
+const limits = { connectMs: 20_000, greetingMs: 20_000, commandMs: 20_000, blockMs: 20_000, dataMs: 20_000 };
 
 const headerEnd = (raw: Buffer): number => {
   const end = raw.indexOf('\r\n\r\n');
@@ -35,6 +36,8 @@ class World {
   readonly events: ProductEvent[] = [];
   readonly runner: Runner;
   readonly handler: ReturnType<typeof createDeliverHandler>;
+  /** The handler with something else in it. */
+  readonly handlerWith: (more: Partial<DeliverOptions>) => ReturnType<typeof createDeliverHandler>;
   readonly #clock: Float64Array;
 
   static async open(t: Test, sinkOptions: SinkOptions = {}, more: Partial<DeliverOptions> = {}): Promise<World> {
@@ -52,8 +55,8 @@ class World {
     this.store = store;
     this.sink = sink;
     this.#clock = clock;
-    const client = new DeliveryClient({ hostname: 'q.example', timeouts: short });
-    this.handler = createDeliverHandler({
+    const client = new DeliveryClient({ hostname: 'q.example', timeouts: limits });
+    const options: DeliverOptions = {
       store,
       client,
       routeOf: createRouter({ delivery: { nextHop: `${sink.url}?tls=none` } }, new AddressBook({})),
@@ -65,8 +68,9 @@ class World {
       log: silent,
       now: () => Date.now() + this.#clock[0]!,
       random: () => 0,
-      ...more,
-    });
+    };
+    this.handlerWith = (other) => createDeliverHandler({ ...options, ...other });
+    this.handler = this.handlerWith(more);
     const none = async () => ({ kind: 'done', said: 'no trainer', leaveAfterMs: 0 }) as const;
     this.runner = createRunner({
       store,
@@ -253,10 +257,11 @@ t.test('row 8: every sample arrives as it was stored, and the signed hash is tha
 });
 
 t.test('row 5: a 5xx at any point brings the entry back, with the words of the next hop', async (t) => {
+  const world = await World.open(t);
   for (const phase of ['mail', 'rcpt', 'data', 'end'] as const) {
-    const world = await World.open(t, {
-      behave: (at) => (at.phase === phase ? '550 5.1.1 No such\tuser <ada>' : undefined),
-    });
+    world.sink.options = { behave: (at) => (at.phase === phase ? '550 5.1.1 No such\tuser <ada>' : undefined) };
+    world.sink.messages.length = 0;
+    world.events.length = 0;
     const entry = await world.hold();
     const dropId = await world.drop(entry);
     await world.settle();
@@ -331,14 +336,18 @@ t.test('row 5: a 4xx or no answer is tried again, is shown after an hour, and fa
 });
 
 t.test('row 7: tries look alike, also after an answer that was lost', async (t) => {
-  const world = await World.open(t, {
+  const client = new DeliveryClient({ hostname: 'q.example', timeouts: { ...limits, dataMs: 1000 } });
+  t.teardown(() => client.close());
+  const sinkOptions: SinkOptions = {
     behave: ({ phase, delivered }) =>
       phase === 'end' && delivered < 2 ? (delivered === 0 ? 'close' : 'hang') : undefined,
-  });
+  };
+  const world = await World.open(t, sinkOptions, { client });
   const entry = await world.hold();
   await world.drop(entry);
   await world.settle();
   await world.later(10 * minute);
+  world.sink.options = {};
   await world.later(hour);
   const [first, second, third] = world.sink.messages;
   t.ok(first && second && third);
@@ -357,7 +366,7 @@ t.test('row 5: a next hop that hangs, and one that is down, hold up nobody else'
   };
   const client = new DeliveryClient({
     hostname: 'q.example',
-    timeouts: { ...short, commandMs: 30_000 },
+    timeouts: { ...limits, commandMs: 60_000 },
     patienceMs: 10,
   });
   t.teardown(() => client.close());
@@ -419,21 +428,23 @@ t.test('what is not there any more fails, and says so', async (t) => {
     notice: /could not be delivered/,
   });
 
-  const lost = await World.open(t, {}, { routeOf: () => undefined });
-  const entry = await lost.hold();
-  t.match(await lost.handler(job(entry.id), signal), { kind: 'later', said: /no next hop/, afterMs: 300_000 });
-  const broken = await World.open(
-    t,
-    {},
-    {
-      client: {
-        deliver: async () => {
-          throw new TypeError('secret');
-        },
-      },
-    },
-  );
-  const other = await broken.hold();
-  const ended = await broken.handler(job(other.id), signal);
+  const entry = await world.hold();
+  const lost = await world.handlerWith({ routeOf: () => undefined })(job(entry.id), signal);
+  t.match(lost, { kind: 'later', said: /no next hop/, afterMs: 300_000 });
+  const deliver = async () => {
+    throw new TypeError('secret');
+  };
+  const ended = await world.handlerWith({ client: { deliver } })(job(entry.id), signal);
   t.match(ended, { kind: 'later', said: /^an error inside the quarantine \([0-9a-f-]{36}\)$/ });
+  const said = 'all connections to the next hop are in use';
+  const busy = (hanging: boolean) => ({
+    deliver: async () => ({ outcomes: [{ recipient: '', kind: 'later' as const, said }], busy: { hanging } }),
+  });
+  const old = { ...job(entry.id), droppedAt: new Date(Date.now() - 6 * day) };
+  t.match(await world.handlerWith({ client: busy(false) })(old, signal), { kind: 'later', said, afterMs: 2000 });
+  t.match(await world.handlerWith({ client: busy(true) })(job(entry.id), signal), { kind: 'later', afterMs: 60_000 });
+  t.match(await world.handlerWith({ client: busy(true) })(old, signal), {
+    kind: 'failed',
+    said: /given up after 5 days/,
+  });
 });
