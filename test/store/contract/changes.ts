@@ -113,8 +113,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
       }
     };
     const write = async (writer: Store): Promise<void> => {
-      for (let n = 0; n < 10; n += 1)
+      for (let n = 0; n < 10; n += 1) {
         await Promise.all(Array.from({ length: 5 }, () => admit(writer, aSpamFor(owner, { text: String(n) }))));
+        for (const seen = logs.length; logs.length < seen + 2; ) await store.changes.end(); // both have looked
+      }
     };
     const watching = [watch(store), watch(other)];
     await Promise.all([write(store), write(other)]);
