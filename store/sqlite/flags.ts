@@ -32,15 +32,15 @@ const bySystemThenName = (a: string, b: string): number =>
 
 const split = (text: string): string[] => (text === '' ? [] : text.split(' '));
 
-export const addFlags = (text: string, flags: readonly string[]): string => parseFlags([...split(text), ...flags]);
+const addFlags = (text: string, flags: readonly string[]): string => parseFlags([...split(text), ...flags]);
 
-export function removeFlags(text: string, flags: readonly string[]): string {
+function removeFlags(text: string, flags: readonly string[]): string {
   const gone = new Set(flags.map(fold));
   return parseFlags(split(text).filter((flag) => !gone.has(fold(flag))));
 }
 
 /** What a client's STORE makes of a set. */
-export function changeFlags(before: string, change: Pick<FlagChange, 'op' | 'flags'>): string {
+function changeFlags(before: string, change: Pick<FlagChange, 'op' | 'flags'>): string {
   if (change.op === 'remove') return removeFlags(before, change.flags);
   const wanted = change.flags.filter((flag) => !reserved.has(fold(flag)));
   if (change.op === 'add') return addFlags(before, wanted);

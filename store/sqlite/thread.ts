@@ -47,10 +47,6 @@ export class Thread {
     this.#onEnd = onEnd;
   }
 
-  get isStarted(): boolean {
-    return this.#worker !== undefined;
-  }
-
   /** Calls that wait for an answer. */
   get load(): number {
     return this.#waiting.size;
