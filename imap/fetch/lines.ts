@@ -1,7 +1,6 @@
 /**
  * Writes many short responses fast: octets are put straight into one buffer and handed over when it is full. Numbers become
- * digits in place, nothing becomes a string on the way. (100,000 `* n FETCH (UID u FLAGS (…))`: 7 ms against 35 ms with a
- * call of Output for each piece.)
+ * digits in place, nothing becomes a string on the way: 100,000 `* n FETCH (UID u FLAGS (…))` take 6 ms of processor time.
  */
 import type { Output } from '../wire/output.ts';
 
@@ -30,8 +29,8 @@ export class Lines {
         return;
       }
     }
-    // Below this length a loop is faster than the call.
-    if (length < 32) for (let i = 0; i < length; i++) this.buffer[this.at + i] = bytes[i]!;
+    // Up to some 10 octets a loop is faster than the call.
+    if (length < 10) for (let i = 0; i < length; i++) this.buffer[this.at + i] = bytes[i]!;
     else this.buffer.set(bytes, this.at);
     this.at += length;
   }

@@ -7,7 +7,7 @@ import { Bye } from '../errors.ts';
 import { headerEnd } from '../mime/header.ts';
 import { PartTable, type Range } from '../mime/part-table.ts';
 import type { Lines } from './lines.ts';
-import type { Partial, Section } from './parse.ts';
+import type { Portion, Section } from './parse.ts';
 
 const NIL = Buffer.from('NIL');
 /** Header octets that are looked at for HEADER.FIELDS: as many as at intake (mime/parser.ts). */
@@ -73,7 +73,7 @@ export interface Opened {
   readonly rest: AsyncIterator<Uint8Array>;
 }
 
-export async function openRange(fetched: Fetched, range: Range, partial: Partial | undefined): Promise<Opened> {
+export async function openRange(fetched: Fetched, range: Range, partial: Portion | undefined): Promise<Opened> {
   const { start, length } = cut(range.end - range.start, partial);
   const at = range.start + start;
   if (length === 0) return { start: at, length, first: new Uint8Array(0), rest: nothing() };
@@ -84,7 +84,7 @@ export async function openRange(fetched: Fetched, range: Range, partial: Partial
 }
 
 /** The same when the response has begun. @throws Bye */
-export async function openLate(fetched: Fetched, range: Range, partial: Partial | undefined): Promise<Opened> {
+export async function openLate(fetched: Fetched, range: Range, partial: Portion | undefined): Promise<Opened> {
   try {
     return await openRange(fetched, range, partial);
   } catch (cause) {
@@ -134,7 +134,7 @@ async function nextPiece(rest: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
 export function writePieces(
   lines: Lines,
   found: { readonly pieces: readonly Uint8Array[]; readonly length: number },
-  partial: Partial | undefined,
+  partial: Portion | undefined,
 ): void {
   const { start, length } = cut(found.length, partial);
   lines.text(`{${length}}\r\n`);
@@ -157,7 +157,7 @@ export function writeNil(lines: Lines): void {
 }
 
 /** RFC 3501 §6.4.5: a partial fetch past the end answers what there is, perhaps nothing. */
-function cut(size: number, partial: Partial | undefined): { start: number; length: number } {
+function cut(size: number, partial: Portion | undefined): { start: number; length: number } {
   if (!partial) return { start: 0, length: size };
   const start = Math.min(partial.offset, size);
   return { start, length: Math.min(partial.length, size - start) };

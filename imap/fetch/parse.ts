@@ -16,7 +16,8 @@ export interface Section {
   readonly fields?: FieldChoice;
 }
 
-export interface Partial {
+/** RFC 3501 `partial`. */
+export interface Portion {
   readonly offset: number;
   readonly length: number;
 }
@@ -34,7 +35,7 @@ export type SimpleItem =
 
 export interface SectionItem {
   readonly section: Section;
-  readonly partial?: Partial;
+  readonly partial?: Portion;
   /** As it stands in the response, its blank included: `BODY[1.2]<0> `. */
   readonly label: Uint8Array;
   /** Reading it marks the message \Seen. */
@@ -143,7 +144,7 @@ function parseSection(args: Args, marksSeen: boolean): SectionItem {
     shown += ` (${names.map(shownName).join(' ')})`;
   } else section = { path, what: what as Section['what'] };
   args.char(']');
-  let partial: Partial | undefined;
+  let partial: Portion | undefined;
   if (args.tryChar('<')) {
     const offset = args.number();
     args.char('.');

@@ -200,11 +200,17 @@ class Search {
   async byCommonFields(test: Test, mailbox: Mailbox, open: Uint32Array, matched: Uint8Array): Promise<Uint32Array> {
     const choice = new FieldChoice([...this.commonNames], false);
     const undecided: number[] = [];
-    await this.each(mailbox, open, { commonFields: true, parts: false }, async (known, index, fetched) => {
-      known.common = await this.commonOf(fetched, choice);
+    const ask = (known: Known, index: number, common: HeaderText) => {
+      known.common = common;
       const says = test.ask(known);
       if (says === YES) matched[index] = 1;
       else if (says === UNKNOWN) undecided.push(index);
+    };
+    // Nothing is awaited for a message whose fields are at hand.
+    await this.each(mailbox, open, { commonFields: true, parts: false }, (known, index, fetched) => {
+      if (!fetched.commonFields) return readHeader(fetched).then((header) => ask(known, index, chosen(choice, header)));
+      ask(known, index, chosen(choice, fetched.commonFields));
+      return undefined;
     });
     return Uint32Array.from(undecided);
   }
@@ -214,19 +220,11 @@ class Search {
     const rest = new FieldChoice([...this.headerNames], false);
     const commonFields = this.commonNames.size > 0;
     await this.each(mailbox, open, { commonFields, parts: true }, async (known, index, fetched) => {
-      if (commonFields) known.common = await this.commonOf(fetched, choice);
-      if (this.headerNames.size > 0) {
-        const size = Math.min(await headerSize(fetched), MAX_HEADER);
-        known.header = new HeaderText(rest.choose(await collect(fetched, 0, size)).pieces);
-      }
+      if (commonFields) known.common = chosen(choice, fetched.commonFields ?? (await readHeader(fetched)));
+      if (this.headerNames.size > 0) known.header = chosen(rest, await readHeader(fetched));
       if (test.ask(known) === UNKNOWN) known.texts = await this.textsOf(fetched);
       if (test.ask(known) === YES) matched[index] = 1;
     });
-  }
-
-  private async commonOf(fetched: Fetched, choice: FieldChoice): Promise<HeaderText> {
-    const octets = fetched.commonFields ?? (await collect(fetched, 0, Math.min(await headerSize(fetched), MAX_HEADER)));
-    return new HeaderText(choice.choose(octets).pieces);
   }
 
   private async textsOf(fetched: Fetched): Promise<readonly boolean[]> {
@@ -243,7 +241,7 @@ class Search {
     mailbox: Mailbox,
     open: Uint32Array,
     want: { readonly commonFields: boolean; readonly parts: boolean },
-    look: (known: Known, index: number, fetched: Fetched) => Promise<void>,
+    look: (known: Known, index: number, fetched: Fetched) => Promise<void> | undefined,
   ): Promise<void> {
     const uids = open.map((index) => this.uids[index]!);
     let next = 0;
@@ -253,10 +251,19 @@ class Search {
         const at = this.columns.find(fetched.uid);
         if (uids[next] !== fetched.uid || at < 0) continue;
         const index = open[next]!;
-        await look(this.known(index, at), index, fetched);
+        const reading = look(this.known(index, at), index, fetched);
+        if (reading) await reading;
       }
     }
   }
+}
+
+async function readHeader(fetched: Fetched): Promise<Uint8Array> {
+  return collect(fetched, 0, Math.min(await headerSize(fetched), MAX_HEADER));
+}
+
+function chosen(choice: FieldChoice, header: Uint8Array): HeaderText {
+  return new HeaderText(choice.choose(header).pieces);
 }
 
 function answer(holds: boolean): Answer {

@@ -173,6 +173,7 @@ function parseModSeq(args: Args): Key {
   return { kind: 'modseq', atLeast: args.modSeq() };
 }
 
+/** RFC 3501 §6.4.4 partial: CHARSET other than US-ASCII and UTF-8 */
 function checkCharset(name: string): void {
   if (!/^(?:utf-?8|us-ascii|ascii)$/i.test(name))
     throw new No('BADCHARSET', 'Search texts can be given in US-ASCII and UTF-8');
