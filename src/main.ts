@@ -11,6 +11,7 @@ for (const stream of [process.stdout, process.stderr])
 
 const code = await run(process.argv.slice(2), {
   env: process.env,
+  stdin: process.stdin,
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
 });

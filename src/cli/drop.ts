@@ -21,8 +21,8 @@ export interface Result {
   readonly entryId?: number;
   readonly ok: boolean;
   readonly said: string;
-  /** Whose jobs to wait for. */
-  readonly dropId?: string;
+  /** Where its jobs may be: in the drop just made, or in the one that had taken it before. The first that has some. */
+  readonly dropIds?: readonly string[];
 }
 
 /** Who is at this terminal. Undo and repeats are per account; the audit trail keeps the person. */
@@ -36,7 +36,7 @@ export function actor(): Actor {
 
 export function dropOn(call: Call, action: ActionName, options: { readonly wait?: boolean } = {}): Promise<number> {
   return withTools(call, async (tools) => {
-    const asked = await readIds(call.arguments);
+    const asked = await readIds(call);
     const found = await inParallel(asked, async (id) => {
       const uid = parseId(id);
       return uid && (await find(tools.store, uid));
@@ -96,13 +96,15 @@ async function drop(
     for (let at = 0; at < uids.length; at += chunkSize) {
       const last = at + chunkSize >= uids.length;
       const taken = await store.drops.take(open, uids.slice(at, at + chunkSize), { last });
-      const note = (uid: Uid, ok: boolean, words: string, dropId?: string) => {
+      const note = (uid: Uid, ok: boolean, words: string) => {
         const entry = entries.get(uid);
-        if (entry) said.set(entry.id, { entryId: entry.id, ok, said: words, ...(dropId ? { dropId } : {}) });
+        if (!entry) return;
+        const dropIds = [open.id, ...(entry.dropId ? [entry.dropId] : [])];
+        said.set(entry.id, { entryId: entry.id, ok, said: words, dropIds });
       };
-      for (const { from } of taken.pairs) note(from, true, queued(action, entries.get(from)), open.id);
-      for (const { uid, reason } of taken.refused) note(uid, ...refusedWords(action, reason), entries.get(uid)?.dropId);
-      for (const uid of taken.unknown) note(uid, ...goneWords(action, entries.get(uid)), entries.get(uid)?.dropId);
+      for (const { from } of taken.pairs) note(from, true, queued(action, entries.get(from)));
+      for (const { uid, reason } of taken.refused) note(uid, ...refusedWords(action, reason));
+      for (const uid of taken.unknown) note(uid, ...goneWords(action, entries.get(uid)));
     }
   }
   return asked.map((id, i): Result => {
@@ -158,12 +160,15 @@ async function waitFor(call: Call, store: Store, results: readonly Result[]): Pr
   const told = new Map<string, string>();
   for (;;) {
     const jobs = new Map<string, Job[]>();
-    for (const dropId of new Set(results.flatMap((result) => (result.ok && result.dropId ? [result.dropId] : []))))
+    for (const dropId of new Set(results.flatMap(({ ok, dropIds }) => (ok && dropIds) || [])))
       for (const job of await store.jobs.ofDrop(dropId)) {
         const key = `${dropId} ${job.entryId}`;
         jobs.set(key, [...(jobs.get(key) ?? []), job]);
       }
-    const ofResult = (result: Result) => (result.ok && jobs.get(`${result.dropId} ${result.entryId}`)) || [];
+    const ofResult = ({ ok, entryId, dropIds = [] }: Result): readonly Job[] => {
+      const dropId = ok ? dropIds.find((id) => jobs.has(`${id} ${entryId}`)) : undefined;
+      return (dropId && jobs.get(`${dropId} ${entryId}`)) || [];
+    };
     const open = results.flatMap(ofResult).filter(waiting);
     const gaveUp = open.length > 0 && !(await isServerRunning(store.settings));
     if (open.length === 0 || gaveUp)

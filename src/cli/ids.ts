@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline';
 import type { Entry, ReadableFolder, Uid } from '#store/model';
 import type { History, Store } from '#store/port';
-import { UsageError } from './verb.ts';
+import { type Call, UsageError } from './verb.ts';
 
 export const idArguments = [
   {
@@ -12,12 +12,12 @@ export const idArguments = [
   },
 ] as const;
 
-export async function readIds(typed: readonly string[]): Promise<string[]> {
+export async function readIds({ arguments: typed, stdin }: Call): Promise<string[]> {
   const ids: string[] = [];
   for (const text of typed) {
     if (text !== '-') ids.push(text);
     else
-      for await (const line of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY }))
+      for await (const line of createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY }))
         if (line.trim() !== '') ids.push(line.trim());
   }
   if (ids.length === 0 && !typed.includes('-')) throw new UsageError('No id was given');

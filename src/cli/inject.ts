@@ -36,7 +36,7 @@ export const inject: Verb = {
     if (folder === 'trash') throw new UsageError('--folder: nothing is put into Trash but by discarding it');
     return withTools(call, async ({ admit }) => {
       const admitted = await admit({
-        source: notEmpty(withCrlf(process.stdin)),
+        source: notEmpty(withCrlf(octets(call.stdin))),
         sender: call.text('from') ?? '',
         recipients,
         params: {},
@@ -53,6 +53,10 @@ export const inject: Verb = {
     });
   },
 };
+
+async function* octets(stdin: NodeJS.ReadableStream): AsyncGenerator<Uint8Array> {
+  for await (const chunk of stdin) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+}
 
 async function* notEmpty(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let empty = true;

@@ -1,6 +1,6 @@
 /**
  * Reads an mbox file (RFC 4155; quoting as in mboxrd), message after message, holding no more than a line and a chunk. A
- * message begins at a `From ` line that names a time and stands at the beginning or behind an empty line: prose that begins
+ * message begins at a `From ` line that ends in a date and stands at the beginning or behind an empty line: prose that begins
  * with "From " does not. `>From ` loses one `>`, the empty line in front of the next `From ` belongs to nobody.
  */
 const LF = 10;
@@ -21,7 +21,11 @@ interface Line {
   readonly begins: boolean;
 }
 
-const fromLine = /^From (?:(\S+)\s+)?.*\d{1,2}:\d{2}(?::\d{2})?\b.*\d{4}\b/;
+const month = '(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)';
+/** `Tue Nov 24 18:00:00 2026` (asctime), as some write it with a zone or in the order of RFC 5322. */
+const fromLine = new RegExp(
+  `^From (?:(\\S+)\\s.*?)?((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\\s+(?:${month}\\s+\\d{1,2}|\\d{1,2}\\s+${month})\\s.*?\\d{1,2}:\\d{2}.*)`,
+);
 
 /** Could this be the first line of an mbox file? */
 export const isMbox = (start: Uint8Array): boolean => fromLine.test(firstLine(start));
@@ -76,9 +80,8 @@ const isQuotedFrom = (line: Buffer) => line[0] === 0x3e && /^>+From /.test(line.
 
 function parseFrom(line: Buffer): { sender: string; date?: Date } {
   const text = firstLine(line).trim();
-  const named = fromLine.exec(text)?.[1] ?? '';
+  const [, named = '', when = ''] = fromLine.exec(text) ?? [];
   const sender = named.includes('@') ? named.replace(/^<(.*)>$/, '$1') : '';
-  const when = text.slice(text.indexOf(named) + named.length).trim();
   // asctime has no zone; mbox files are written in UTC (RFC 4155 appendix A).
   const zoned = /[+-]\d{4}|\b[A-Z]{3,4}\b(?=\s+\d{4}$)/.test(when);
   const date = new Date(zoned ? when : `${when} UTC`);

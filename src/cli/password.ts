@@ -16,8 +16,8 @@ export async function newPassword(call: Call): Promise<NewPassword> {
     throw new UsageError('--generate and --password-stdin exclude each other');
   const { generatePassword } = await import('#app/accounts/generate');
   if (call.flag('generate')) return { password: generatePassword(), generated: true };
-  if (call.flag('password-stdin')) return { password: checked(await firstLine()), generated: false };
-  if (!process.stdin.isTTY)
+  if (call.flag('password-stdin')) return { password: checked(await firstLine(call.stdin)), generated: false };
+  if (call.stdin !== process.stdin || !process.stdin.isTTY)
     throw new UsageError('There is no terminal to ask for the password: use --password-stdin or --generate');
   const password = checked(await typed('New password: '));
   if ((await typed('Once more: ')) !== password) throw new Failure('The two are not the same; nothing was changed');
@@ -31,10 +31,10 @@ function checked(password: string): string {
   return password;
 }
 
-async function firstLine(): Promise<string> {
+async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
   let text = '';
-  process.stdin.setEncoding('utf8');
-  for await (const chunk of process.stdin) {
+  stdin.setEncoding('utf8');
+  for await (const chunk of stdin) {
     text += chunk;
     if (/[\r\n]/.test(text) || text.length > 10_000) break;
   }

@@ -14,6 +14,7 @@ const groups: Readonly<Record<string, string>> = {
 
 export interface Io {
   readonly env: NodeJS.ProcessEnv;
+  readonly stdin: NodeJS.ReadableStream;
   out(text: string): void;
   err(text: string): void;
 }
@@ -134,6 +135,7 @@ function callOf(command: Command, io: Io): Call {
     flag: (name) => options[key(name)] === true,
     json: options.json === true,
     env: io.env,
+    stdin: io.stdin,
     file,
     async config() {
       const { loadConfig } = await import('#app/config/load');

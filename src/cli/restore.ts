@@ -25,7 +25,7 @@ export const restore: Verb = {
       import('./drop.ts'),
     ]);
     return withTools(call, async (tools) => {
-      const asked = await readIds(call.arguments);
+      const asked = await readIds(call);
       const found = await inParallel(asked, async (id) => {
         const uid = parseId(id);
         return uid && (await find(tools.store, uid));

@@ -42,6 +42,7 @@ export interface Call {
   flag(name: string): boolean;
   readonly json: boolean;
   readonly env: NodeJS.ProcessEnv;
+  readonly stdin: NodeJS.ReadableStream;
   /** The configuration file, if there is one. */
   file(): Promise<string | undefined>;
   /** @throws ConfigError */
