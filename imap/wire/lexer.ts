@@ -165,7 +165,7 @@ export class Lexer {
   skip(reason: string): void {
     if (this.#mode === 'decide') {
       this.#left = this.#literalSize();
-      this.#keepHead();
+      this.#keepHead(this.#line);
       this.#consume(this.#line);
     }
     this.#reason = reason;
@@ -202,7 +202,7 @@ export class Lexer {
     this.#scan = upTo;
     const octets = this.#lines + upTo - this.#line;
     if (octets > this.limits.lineOctets && this.#tooLong(upTo, octets)) {
-      this.#keepHead();
+      this.#keepHead(upTo);
       this.#reason = 'The command line is too long';
       this.#skipped = 0;
       // The part already read may end in the middle of `{n+}`: skipLine() sees it once more.
@@ -213,7 +213,7 @@ export class Lexer {
     }
     if (found < 0) return undefined;
     if (found === this.#line || this.#buffer[found - 1] !== CR) {
-      this.#keepHead();
+      this.#keepHead(upTo);
       this.#consume(upTo);
       const head = this.#head;
       this.#begin();
@@ -226,7 +226,7 @@ export class Lexer {
       this.#line = this.#scan = this.#counted = upTo;
       if (literal.size > 0xffff_ffff) {
         if (!literal.waits) return { kind: 'flood' };
-        this.#keepHead();
+        this.#keepHead(upTo);
         const head = this.#head;
         this.refuse();
         return { kind: 'spoiled', head, reason: 'No literal can be that large' };
@@ -282,8 +282,8 @@ export class Lexer {
     return literalAt(this.#buffer, this.#start, this.#line - 2)?.size ?? 0;
   }
 
-  #keepHead(): void {
-    this.#head = Buffer.from(this.#buffer.subarray(this.#start, Math.min(this.#end, this.#start + headOctets)));
+  #keepHead(upTo: number): void {
+    this.#head = Buffer.from(this.#buffer.subarray(this.#start, Math.min(upTo, this.#start + headOctets)));
   }
 
   #begin(): void {

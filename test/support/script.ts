@@ -46,11 +46,11 @@ class Script {
   }
 
   async line(line: string): Promise<void> {
-    const text = line.trimEnd();
-    if (text === '' || text.startsWith('#')) return;
+    const text = line.replace(/\r$/, '');
+    if (text.trim() === '' || text.startsWith('#')) return;
     const given = /^given +(.*)$/.exec(text);
     if (given) {
-      await this.#given(given[1]!);
+      await this.#given(this.#filled(given[1]!));
       return;
     }
     const [, name, who, what] = /^([0-9]+) ([CS]): ?(.*)$/.exec(text) ?? [];
