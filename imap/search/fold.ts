@@ -6,7 +6,9 @@
 const ASCII = /^[\x00-\x7f]*$/;
 
 export function fold(text: string): string {
-  return ASCII.test(text) ? text.toLowerCase() : text.normalize('NFKC').toLowerCase().normalize('NFKC');
+  if (ASCII.test(text)) return text.toLowerCase();
+  // By way of capitals: ß and ẞ are found by SS, and a final ς by Σ, as in Unicode's full case folding, which JavaScript lacks.
+  return text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase().replaceAll('ς', 'σ').normalize('NFKC');
 }
 
 /** Folded text held back at most: for a cut that fell between a letter and the marks on it. */
