@@ -88,7 +88,7 @@ export function configPage(): string {
   const out = [
     '# Settings',
     '',
-    '*Made by `node tools/docs.mjs` from `src/config/schema.ts`.*',
+    '*Made by `npm run docs` from `src/config/schema.ts`.*',
     '',
     'Settings stand in a YAML file: the one after `--config`, the one in `LAZARET_CONFIG`, `./lazaret.yaml`, or',
     '`/etc/lazaret/lazaret.yaml`, the first that there is. `lazaret config init` prints one with every default.',
@@ -104,19 +104,15 @@ export function configPage(): string {
     if (!open) out.push('| setting | value | default | meaning |', '| --- | --- | --- | --- |');
     open = true;
   };
-  let section: string | undefined;
   for (const { path, ...line } of table()) {
-    if (path.length === 1 && 'group' in line) {
-      section = path[0];
-      if (open) out.push('');
-      out.push(`## ${path[0]}`, '', line.group, '');
-      open = false;
-      continue;
-    }
-    if (path.length === 1 && section !== '') {
+    if (path.length === 1) {
       if (open) out.push('');
       out.push(`## ${path[0]}`, '');
       open = false;
+      if ('group' in line) {
+        out.push(line.group, '');
+        continue;
+      }
     }
     head();
     if ('group' in line) {
