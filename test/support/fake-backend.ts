@@ -150,6 +150,8 @@ export const mail = (subject: string, body = 'Hello.\r\n'): string =>
 export class FakeBackend implements Backend {
   readonly folders = new Map<string, FakeFolder>();
   readonly subscribed = new Set<string>();
+  /** Folders that cannot be deleted. */
+  readonly keeps = new Set(['INBOX']);
   /** What is thrown by `login`, `open NAME`, `append NAME`, `copy NAME`, `move NAME`, `status NAME`, `refresh`. */
   readonly refuses = new Map<string, Error>();
   /** Waited for before a step of the same names. */
@@ -278,7 +280,7 @@ export class FakeSession implements Session {
   }
 
   async delete(folder: string): Promise<void> {
-    if (folder === 'INBOX') throw new No('CANNOT', 'This folder stays');
+    if (this.#backend.keeps.has(folder)) throw new No('CANNOT', 'This folder stays');
     this.#backend.folder(folder);
     this.#backend.folders.delete(folder);
   }

@@ -45,6 +45,7 @@ export class ImapClient {
   }
 
   #attach(): void {
+    this.#socket.setNoDelay(true);
     this.#socket.on('data', (chunk: Buffer) => {
       this.#buffer += chunk.toString('latin1');
       this.#cut();

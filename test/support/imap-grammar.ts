@@ -24,7 +24,7 @@ class Check {
       this.#prose();
     } else {
       if (!this.#takes('* ')) {
-        this.#match(/[A-Za-z0-9_.-]+/y, 'a tag');
+        this.#match(/[^\x00-\x20(){%*"\\+\x7f-\xff]+/y, 'a tag');
         this.#match(/ (?=OK |NO |BAD )/y, 'OK, NO or BAD');
       }
       this.#named(this.#match(/[A-Z0-9]+/y, 'a word'));
