@@ -12,6 +12,7 @@ import { createRouter } from '#app/delivery/route';
 import { type AdmitOptions, admitMessage, type IncomingMail } from '#app/ingest/admit';
 import { createReceiver } from '#app/ingest/receive';
 import { createRunner, type Runner } from '#app/jobs/runner';
+import { startHeartbeat } from '#app/lib/heartbeat';
 import { createBackend } from '#app/mailbox/backend';
 import type { Listener } from '#app/observe/events';
 import { type Log, silent } from '#app/observe/log';
@@ -78,7 +79,7 @@ export async function openTools(config: Config, log: Log = silent): Promise<Tool
 
 export async function assemble(
   config: Config,
-  { log, onEvent, version, store: storeOptions }: AssembleOptions,
+  { log, onEvent, version, store: storeOptions = {} }: AssembleOptions,
 ): Promise<App> {
   const store = await openStore(config.store, storeOptions);
   try {
@@ -108,19 +109,20 @@ export async function assemble(
       globalName: config.accounts.global,
       loginFailures: config.imap.loginFailures,
     });
+    const backend = createBackend({
+      store,
+      authenticator,
+      book,
+      hostname: config.hostname,
+      undoMs: config.release.undoSeconds * 1000,
+      actionFolders: config.actionFolders,
+      outgoingFolder: config.imap.outgoingFolder,
+      maxConnectionsPerUser: config.imap.maxConnectionsPerUser,
+      onEvent,
+      log,
+    });
     const imap = new ImapServer({
-      backend: createBackend({
-        store,
-        authenticator,
-        book,
-        hostname: config.hostname,
-        undoMs: config.release.undoSeconds * 1000,
-        actionFolders: config.actionFolders,
-        outgoingFolder: config.imap.outgoingFolder,
-        maxConnectionsPerUser: config.imap.maxConnectionsPerUser,
-        onEvent,
-        log,
-      }),
+      backend,
       hostname: config.hostname,
       listen: config.imap.listen,
       secureContext: () => tls.context(),
@@ -132,6 +134,9 @@ export async function assemble(
 
     const client = new DeliveryClient({ hostname: config.hostname });
     const retryForMs = config.delivery.retryForDays * dayMs;
+    // Ages of jobs are told by the store's clock, which a test may have moved.
+    const offset = storeOptions.clock && new Float64Array(storeOptions.clock);
+    const now = () => Date.now() + (offset?.[0] ?? 0);
     const train = createTrainHandler({
       store,
       ...(config.training
@@ -140,6 +145,7 @@ export async function assemble(
       retryForMs,
       onEvent,
       log,
+      now,
     });
     const runner = createRunner({
       store,
@@ -154,6 +160,7 @@ export async function assemble(
           showAfterMs: config.release.showAfter,
           onEvent,
           log,
+          now,
         }),
         'train-ham': train,
         'train-spam': train,
@@ -163,8 +170,11 @@ export async function assemble(
       log,
     });
 
+    let endHeartbeat = async () => {};
     const stop = async (graceMs: number) => {
+      await endHeartbeat();
       await Promise.all([imap.close(graceMs), intake.close(graceMs)]);
+      backend.close();
       await runner.stop(graceMs);
       client.close();
       await store.close();
@@ -177,6 +187,7 @@ export async function assemble(
         try {
           const [imapAddresses, intakeAddresses] = await Promise.all([imap.listen(), intake.listen()]);
           runner.start();
+          endHeartbeat = await startHeartbeat(store.settings);
           const of = (protocol: string) => intakeAddresses.filter(({ name }) => name.startsWith(protocol));
           return { imap: imapAddresses, lmtp: of('lmtp'), smtp: of('smtp') };
         } catch (error) {

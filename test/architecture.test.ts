@@ -13,7 +13,7 @@ const edge = (own: string, ...more: string[]) => [...meaning, `#app/${own}/`, ..
 
 const rules: Record<string, readonly string[]> = {
   imap: ['#imap/'],
-  smtp: ['#smtp/', 'smtp-server', 'nodemailer'],
+  smtp: ['#smtp/', 'smtp-server'],
   store: ['#store/'],
   'src/lib': [],
   'src/observe': ['pino'],
@@ -27,7 +27,7 @@ const rules: Record<string, readonly string[]> = {
   'src/delivery': edge('delivery', '#smtp/client'),
   'src/training': edge('training'),
   'src/cli': edge('cli', '#app/assemble', '#app/config/', '#app/demo/', '#package', 'commander'),
-  'src/demo': edge('demo', '#app/assemble', '#app/config/', '#smtp/client'),
+  'src/demo': edge('demo', '#app/assemble', '#app/config/', '#smtp/'),
 };
 /** The files that put the parts together. */
 const free = ['src/main.ts', 'src/assemble.ts', 'src/tls.ts'];

@@ -1,6 +1,5 @@
 /**
  * `lazaret serve`: the server. SIGTERM and SIGINT end it cleanly, a second one at once; SIGHUP reads the certificate again.
- * The command line learns from its heartbeat that it runs.
  */
 import { Failure, type Verb } from './verb.ts';
 
@@ -21,10 +20,9 @@ export const serve: Verb = {
   async run(call) {
     const file = await call.file();
     const config = await call.config();
-    const [{ createLogger }, { assemble }, { startHeartbeat }, { version }] = await Promise.all([
+    const [{ createLogger }, { assemble }, { version }] = await Promise.all([
       import('#app/observe/logger'),
       import('#app/assemble'),
-      import('#app/lib/heartbeat'),
       import('./program.ts'),
     ]);
     const log = createLogger(config.log);
@@ -42,7 +40,6 @@ export const serve: Verb = {
       onEvent: ({ kind, ...facts }) => log.info(facts, kind),
     });
     const addresses = await app.start();
-    const endHeartbeat = await startHeartbeat(app.store.settings);
     process.on('SIGHUP', () => {
       try {
         app.reloadTls();
@@ -54,7 +51,6 @@ export const serve: Verb = {
     log.info({ version, config: file ?? 'none', store: config.store, ...shown(addresses) }, 'listening');
     const signal = await asked;
     log.info({ signal }, 'stopping');
-    await endHeartbeat();
     await app.stop(graceMs).catch((error: unknown) => {
       throw new Failure(`Not stopped cleanly: ${(error as Error).message}`, { cause: error });
     });

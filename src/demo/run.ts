@@ -63,6 +63,7 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
       domains: { 'harbour.example': { aliases: ['harbor.example'] }, 'quay.example': {} },
       aliases: { 'info@quay.example': 'ben@quay.example' },
       delivery: { nextHop: `smtp://127.0.0.1:${sink.port}?tls=none` },
+      training: { spam: learner(folder, 'spam'), ham: learner(folder, 'ham') },
     },
     folder,
   );
@@ -96,7 +97,9 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
     });
   });
   const waiting = await app.store.entries.list({ scope: { level: 'global' }, states: ['held'], limit: 10_000 });
-  print(screen({ imap, imaps, lmtp, smtp, folder, delivered }, logins, waiting.length));
+  print(
+    screen({ imap, imaps, lmtp, smtp, folder, delivered, learned: join(folder, 'learned') }, logins, waiting.length),
+  );
   ready = true;
 
   const later = mails.filter((mail) => !mail.inject);
@@ -115,6 +118,17 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
       await sink.close();
     },
   };
+}
+
+/** Plays a learner: keeps what it is taught in files, and says so. */
+function learner(folder: string, klass: string): string[] {
+  const script = `
+    const { mkdirSync, createWriteStream } = require('node:fs');
+    const [folder] = process.argv.slice(1);
+    mkdirSync(folder, { recursive: true });
+    process.stdin.pipe(createWriteStream(folder + '/' + Date.now() + '-' + process.pid + '.eml'));
+    console.log('learned as ${klass}');`;
+  return [process.execPath, '-e', script, join(folder, 'learned', klass)];
 }
 
 /** Plays the filter: hands messages over by LMTP, as it would. */

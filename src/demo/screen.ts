@@ -15,6 +15,7 @@ export interface Place {
   readonly smtp: number;
   readonly folder: string;
   readonly delivered: string;
+  readonly learned: string;
 }
 
 export function screen(place: Place, logins: readonly Login[], waiting: number): string {
@@ -36,6 +37,7 @@ export function screen(place: Place, logins: readonly Login[], waiting: number):
     '  For ten seconds Ctrl+Z takes it back. One more message arrives every 30 seconds.',
     '',
     `    released mail     ${place.delivered}`,
+    `    what was learned  ${place.learned}`,
     `    store             ${place.folder}`,
     `    hand-over         LMTP 127.0.0.1:${place.lmtp}, SMTP 127.0.0.1:${place.smtp}`,
     '',

@@ -30,11 +30,15 @@ export function createTrainHandler(options: TrainOptions): Handler {
   const { store, trainer, retryForMs, onEvent, log, now = Date.now, random = Math.random } = options;
 
   return async (job, signal) => {
-    if (!trainer) return { kind: 'done', said: noTrainer, leaveAfterMs: 0 };
     const message = await store.messages.get(job.messageId);
     if (!message) return { kind: 'failed', said: 'the stored message does not exist any more' };
     const klass: TrainingClass = job.step === 'train-spam' ? 'spam' : 'ham';
     const told = await describe(job, message.subject);
+    if (!trainer) {
+      const waits = () =>
+        onEvent({ kind: 'training-waits', ...told, said: 'no trainer is configured: kept for later' });
+      return { kind: 'done', said: noTrainer, leaveAfterMs: 0, recorded: waits };
+    }
     const source = watched(store.messages.read(message.id));
     const outcome = await trainer.train(klass, source.chunks, signal);
     // A try that is given up is given back, whatever the trainer made of it: to learn twice does no harm.

@@ -17,6 +17,9 @@ if (!existsSync('/usr/bin/thunderbird') || !existsSync('/usr/bin/Xvfb')) {
   else t.pass('skipped: apt-get install thunderbird xvfb', { skip: 'needs thunderbird and xvfb' });
 } else stories();
 
+/** Takes everything and finds it worth learning. */
+const learner = { spam: ['cat'], ham: ['cat'] };
+
 const folders = [
   'INBOX',
   'Caught',
@@ -130,7 +133,7 @@ function stories(): void {
   });
 
   t.test('a drop with the mouse, new mail by itself, delete and restore', async (t) => {
-    const app = await startApp(t);
+    const app = await startApp(t, { training: learner });
     await handOver(app, ['Invoice for March', 'Survey of the Petrel', 'You have won', 'Berth 14: mooring lines']);
     await withThunderbird(app, 'ada@harbour.example', { display: 'xvfb' }, async (tb) => {
       await tb.open('Caught');
@@ -159,7 +162,7 @@ function stories(): void {
   });
 
   t.test('spam from Local Folders is learned and not delivered', async (t) => {
-    const app = await startApp(t);
+    const app = await startApp(t, { training: learner });
     await withThunderbird(app, 'ada@harbour.example', {}, async (tb) => {
       const local = await tb.addLocal('Elsewhere', [message('spam that came through', 'ada@harbour.example')]);
       const dropped = await tb.drop(local, '*' as Selector, 'Spam');

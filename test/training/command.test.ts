@@ -183,8 +183,11 @@ function handlerFor(
 
 t.test('what a training comes to', async (t) => {
   const nobody = handlerFor(undefined);
-  t.same(await nobody.handler(job('train-ham'), never.signal), { kind: 'done', said: 'no trainer', leaveAfterMs: 0 });
-  t.same(nobody.events, []);
+  const { recorded: waits, ...nothing } = await nobody.handler(job('train-ham'), never.signal);
+  t.same(nothing, { kind: 'done', said: 'no trainer', leaveAfterMs: 0 });
+  t.same(nobody.events, [], 'nothing is told before it is recorded');
+  waits?.();
+  t.match(nobody.events, [{ kind: 'training-waits', said: 'no trainer is configured: kept for later' }]);
 
   const good = handlerFor({ kind: 'learned', said: 'ok' });
   const ended = await good.handler(job('train-spam'), never.signal);
