@@ -5,6 +5,7 @@ c = imaplib.IMAP4('127.0.0.1', port)
 context = ssl._create_unverified_context()
 c.starttls(ssl_context=context)
 c.login('bob', 'secret')
+assert c.enable('CONDSTORE')[0] == 'OK'
 assert c.list()[0] == 'OK'
 assert c.lsub()[0] == 'OK'
 assert c.select('Caught') == ('OK', [b'3'])
@@ -20,14 +21,13 @@ assert c.status('Caught', '(MESSAGES UIDNEXT)') == ('OK', [b'"Caught" (MESSAGES 
 assert c.copy('1', 'Trash')[0] == 'OK'
 assert c.uid('MOVE', '2', '"Release &- Train"')[0] == 'OK'
 assert c.store('1', '+FLAGS', '\\Deleted')[0] == 'OK'
-assert c.expunge() == ('OK', [b'1'])
+assert c.expunge()[1][-1] == b'1'
 assert c.create('New')[0] == 'OK' and c.rename('New', 'Newer')[0] == 'OK' and c.delete('Newer')[0] == 'OK'
 assert c.subscribe('Caught')[0] == 'OK' and c.unsubscribe('Caught')[0] == 'OK'
 assert c.namespace()[0] == 'OK'
-assert c.enable('CONDSTORE')[0] == 'OK'
 assert c.close()[0] == 'OK'
 assert c.logout()[0] == 'BYE'
 s = imaplib.IMAP4_SSL('127.0.0.1', int(sys.argv[2]), ssl_context=context)
-s.authenticate('PLAIN', lambda _: b'\\0bob\\0secret')
+s.authenticate('PLAIN', lambda _: b'\0bob\0secret')
 s.logout()
 print('done')
