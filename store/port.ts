@@ -265,6 +265,8 @@ export interface DropRequest {
   readonly undoMs: number;
   /** What follows the `@` in the Resent-Message-ID that all tries carry. */
   readonly hostname: string;
+  /** Only with MOVE onto Release folders: an entry that was released is delivered once more, whatever its stay (AC-13). */
+  readonly again?: true;
 }
 
 /** An open drop: chunks are put onto it, then it is sealed. Its lease belongs to the process that began it. */

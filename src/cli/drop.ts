@@ -34,14 +34,18 @@ export function actor(): Actor {
   return { account: 'global', ...(person ? { person } : {}), via: 'cli' };
 }
 
-export function dropOn(call: Call, action: ActionName, options: { readonly wait?: boolean } = {}): Promise<number> {
+export function dropOn(
+  call: Call,
+  action: ActionName,
+  options: { readonly wait?: boolean; readonly again?: boolean } = {},
+): Promise<number> {
   return withTools(call, async (tools) => {
     const asked = await readIds(call);
     const found = await inParallel(asked, async (id) => {
       const uid = parseId(id);
       return uid && (await find(tools.store, uid));
     });
-    const results = await drop(tools, action, asked, found);
+    const results = await drop(tools, action, asked, found, options.again === true);
     const ended = options.wait ? await waitFor(call, tools.store, results) : results;
     report(call, ended);
     if (action !== 'discard' && results.some(({ ok }) => ok) && !(await isServerRunning(tools.store.settings)))
@@ -72,6 +76,7 @@ async function drop(
   action: ActionName,
   asked: readonly string[],
   found: readonly (Found | undefined)[],
+  again: boolean,
 ): Promise<Result[]> {
   const said = new Map<EntryId, Omit<Result, 'id'>>();
   const groups = new Map<ReadableFolder, Map<Uid, Entry>>();
@@ -91,6 +96,7 @@ async function drop(
       mode: 'move',
       undoMs: config.release.undoSeconds * 1000,
       hostname: config.hostname,
+      ...(again ? { again } : {}),
     });
     const uids = [...entries.keys()].sort((a, b) => a - b);
     for (let at = 0; at < uids.length; at += chunkSize) {

@@ -130,7 +130,15 @@ function answersFor(
     if (stay.folder === drop.folder && owns(drop.scope, stay.owner)) stays.set(stay.uid, stay.entryId);
   const standings = load(tx, [...new Set(stays.values())]);
   const { action, mode, folder } = drop;
-  const onto: Onto = { action, mode, folder, dropId: drop.id, level: drop.scope.level, restoreTo };
+  const onto: Onto = {
+    action,
+    mode,
+    folder,
+    dropId: drop.id,
+    level: drop.scope.level,
+    restoreTo,
+    again: drop.again === true,
+  };
   const answers: Answered[] = [];
   const unknown: Uid[] = [];
   for (const uid of asked) {

@@ -28,6 +28,8 @@ export interface Onto {
   readonly folder: ReadableFolder;
   readonly level: Level;
   readonly restoreTo: ReadableFolder | undefined;
+  /** What was released is to be delivered once more. */
+  readonly again: boolean;
 }
 
 export type Answer =
@@ -46,6 +48,7 @@ const refused = (reason: RefusalReason): Answer => ({ kind: 'refused', reason })
  * answers 'unknown' for all others by itself).
  */
 export function take(entry: Standing, asked: Uid, on: Onto): Answer {
+  if (on.again && entry.state === 'released') return takeAgain(entry, on);
   if (entry.uid !== asked) return takeGone(entry, on);
   if (entry.hidden & hiddenBit(on.level)) return unknown;
   switch (entry.state) {
@@ -188,6 +191,15 @@ function takeCopied(entry: Standing, on: Onto): Answer {
   const target = entry.targets.find((each) => each.action === on.action && inEffect(entry, each));
   if (!target) return refused('released');
   return on.mode === 'move' ? { kind: 'known', to: target.uid, next } : { kind: 'known', to: target.uid };
+}
+
+/** A delivery of its own for what was delivered before; a copy that is still in view leaves. */
+function takeAgain(entry: Standing, on: Onto): Answer {
+  const { action, dropId } = on;
+  if (action !== 'release' && action !== 'release-train') return refused('not-allowed');
+  const add = stepsOf[action];
+  const next = leaves(entry, { state: 'dropped', dropId, onto: action, add, cancel: superseded(entry, add) });
+  return { kind: 'taken', to: 'action', next };
 }
 
 function takeFromTrash(entry: Standing, on: Onto): Answer {

@@ -73,6 +73,8 @@ t.test('beside a running server: release --wait ends with the words of the next 
   t.equal(sink.messages.length, 1);
   t.match(await run('release', '1', '--train', '--wait'), { code: 0 }, 'it was delivered already');
   t.equal(sink.messages.length, 1, 'and is not sent twice');
+  t.match(await run('release', '1', '--again', '--wait'), { code: 0, out: /deliver done/ });
+  t.equal(sink.messages.length, 2, 'but when somebody asks for it again');
   const bad = await run('release', '2', '--wait');
   t.match(bad, { code: 1, out: /^2 {2}deliver failed: 550 5\.1\.1 No such.*ben\n$/ });
   t.match((await run('list', '--folder', 'Caught')).out, /two/, 'it is back');

@@ -27,6 +27,7 @@ export interface How {
   readonly undoMs?: number;
   readonly restoreTo?: ReadableFolder;
   readonly last?: boolean;
+  readonly again?: true;
 }
 
 export const by = (account: string = ada): Actor => ({ account, via: 'test' });
@@ -41,6 +42,7 @@ export function begin(store: Store, action: ActionName, how: How = {}): OpenDrop
     mode: how.mode ?? 'move',
     undoMs: how.undoMs ?? 0,
     hostname: 'mx.harbour.example',
+    ...(how.again ? { again: how.again } : {}),
   });
 }
 

@@ -121,6 +121,7 @@ interface Asked {
   readonly uid?: number;
   readonly level?: Level;
   readonly restoreTo?: ReadableFolder;
+  readonly again?: true;
 }
 function take(entry: Standing, mode: Onto['mode'], action: ActionName, asked: Asked = {}): Answer {
   return rules.take(entry, uid(asked.uid ?? entry.uid ?? 10), {
@@ -130,6 +131,7 @@ function take(entry: Standing, mode: Onto['mode'], action: ActionName, asked: As
     folder: entry.folder ?? 'caught',
     level: asked.level ?? 'recipient',
     restoreTo: asked.restoreTo,
+    again: asked.again === true,
   });
 }
 

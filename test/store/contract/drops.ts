@@ -43,6 +43,24 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     ]);
   });
 
+  await test('what was released is delivered once more only when that is asked for', async (t, { store }) => {
+    const a = await held(store, ada);
+    const first = await d.drop(store, 'release', [a.uid]);
+    t.strictSame(await d.run(store, d.done()), [`deliver ${a.id}`]);
+    t.strictSame(d.to(await d.drop(store, 'release', [a.uid])), d.to(first), 'the same drop again: the same pair');
+    t.strictSame(await d.run(store, d.done()), [], 'and nothing to do');
+    const again = await d.drop(store, 'release', [a.uid], { again: true });
+    t.ok(d.to(again)[0]! > d.to(first)[0]!, 'a drop of its own');
+    t.equal(await d.stands(store, a.id), 'dropped none -');
+    t.strictSame(await d.run(store, d.done()), [`deliver ${a.id}`]);
+    t.equal(await d.stands(store, a.id), 'released none -');
+    const stranger = await d.drop(store, 'release', [a.uid], { again: true, account: ben });
+    t.strictSame(stranger.unknown, [a.uid], 'nobody else can');
+    const held2 = await held(store, ada, { text: 'Held.' });
+    await d.drop(store, 'release', [held2.uid], { again: true });
+    t.strictSame(await d.run(store, d.done()), [`deliver ${held2.id}`], 'what is held goes as ever');
+  });
+
   await test('Release & Train queues both steps, Spam and Not Spam one, and these lie in Trash afterwards', async (t, {
     store,
   }) => {
