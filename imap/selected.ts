@@ -35,6 +35,9 @@ export class Selected {
   #highest: number;
   #departures: number;
   #toldModSeq: number;
+  /** Flags that an answer being written tells: UID and the mod-sequence they had. */
+  #telling: Map<number, number> | undefined;
+  #told: Map<number, number> | undefined;
   #flagSets: number;
   #keywords: Set<string>;
 
@@ -174,9 +177,20 @@ export class Selected {
     }
   }
 
-  /** Changes up to now are known to the client, because the answer just written said so. */
-  toldFlags(): void {
-    this.#toldModSeq = this.mailbox.view.highestModSeq;
+  /** FETCH: the answers about to be written hold the flags of these messages as they are now, or later ones. */
+  telling(uids: readonly number[]): void {
+    const { view } = this.mailbox;
+    this.#telling ??= new Map();
+    for (const uid of uids) {
+      const modSeq = modSeqOf(view, uid);
+      if (modSeq !== undefined) this.#telling.set(uid, modSeq);
+    }
+  }
+
+  /** They are written. Where this is not called, the sync point tells them. */
+  told(): void {
+    this.#told = this.#telling;
+    this.#telling = undefined;
   }
 
   #last(): number | undefined {
@@ -259,8 +273,12 @@ export class Selected {
   /** What others changed. */
   async tellFlags(out: Output, condstore: boolean): Promise<void> {
     const { view } = this.mailbox;
+    const told = this.#told;
+    this.#told = this.#telling = undefined;
     if (view.highestModSeq <= this.#toldModSeq) return;
-    const changed = view.changedSince(this.#toldModSeq);
+    const changed = view
+      .changedSince(this.#toldModSeq)
+      .filter((uid) => !told?.has(uid) || told.get(uid) !== modSeqOf(view, uid));
     this.#toldModSeq = view.highestModSeq;
     this.#tellKeywords(out, view);
     for (let i = 0; i < changed.length; i++) {
@@ -310,4 +328,9 @@ function upperBound(uids: Uint32Array, count: number, uid: number): number {
 function indexOf(uids: Uint32Array, count: number, uid: number): number {
   const index = upperBound(uids, count, uid) - 1;
   return index >= 0 && uids[index] === uid ? index : -1;
+}
+
+function modSeqOf(view: View, uid: number): number | undefined {
+  const index = indexOf(view.uids, view.count, uid);
+  return index >= 0 ? view.modSeqs[index] : undefined;
 }

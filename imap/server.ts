@@ -50,7 +50,8 @@ export class ImapServer implements Host {
   readonly #servers: Server[] = [];
   #secureContext: SecureContext;
   #sweep: NodeJS.Timeout | undefined;
-  #closing: (() => void) | undefined;
+  /** Those who wait for the last connection to go. */
+  readonly #closing: (() => void)[] = [];
   #serial = 0;
 
   constructor(options: ImapServerOptions) {
@@ -108,7 +109,7 @@ export class ImapServer implements Host {
       .splice(0)
       .map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     const left = new Promise<void>((resolve) => {
-      this.#closing = resolve;
+      this.#closing.push(resolve);
     });
     for (const connection of this.#connections) connection.stop();
     if (this.#connections.size > 0) {
@@ -136,7 +137,7 @@ export class ImapServer implements Host {
   left(connection: Connection): void {
     this.#knowBetter(connection);
     this.#connections.delete(connection);
-    if (this.#connections.size === 0) this.#closing?.();
+    if (this.#connections.size === 0) for (const resolve of this.#closing.splice(0)) resolve();
   }
 
   #knowBetter(connection: Connection): void {

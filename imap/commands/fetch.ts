@@ -13,7 +13,11 @@ export const fetch: Command<{ set: SequenceSet; plan: FetchPlan }> = {
     const { uids, numbers } = selected.pick(set, ctx.uid);
     const { mailbox } = selected;
     if (plan.enablesCondstore) ctx.condstore = true;
-    await runFetch({ plan, mailbox, uids, numbers, uidCommand: ctx.uid, condstore: ctx.condstore, out });
+    const { uid: uidCommand, condstore } = ctx;
+    // The answers of those that become \Seen hold their flags; the sync point need not say it again.
+    const onSeen = (seen: readonly number[]) => selected.telling(seen);
+    await runFetch({ plan, mailbox, uids, numbers, uidCommand, condstore, out, onSeen });
+    selected.told();
     return ctx.ok('Fetched');
   },
 };

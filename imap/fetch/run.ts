@@ -29,6 +29,8 @@ export interface FetchRun {
   readonly uidCommand: boolean;
   readonly condstore: boolean;
   readonly out: Output;
+  /** Called with those that became \Seen by this fetch, before their answers, which tell of it. */
+  onSeen?(uids: readonly number[]): void;
 }
 
 const STAR = Buffer.from('* ');
@@ -94,6 +96,7 @@ async function fetchBatches(run: FetchRun, response: Responses, want: Want): Pro
   let next = 0;
   for await (const batch of mailbox.fetch(uids, want)) {
     const marked = marksSeen ? await markSeen(mailbox, response, batch) : undefined;
+    if (marked && marked.size > 0) run.onSeen?.([...marked]);
     for (const fetched of batch) {
       while (next < run.uids.length && run.uids[next]! < fetched.uid) next++;
       const at = response.find(fetched.uid);
