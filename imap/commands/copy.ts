@@ -19,6 +19,6 @@ export const copy: Command<{ set: SequenceSet; to: string }> = {
       if (copyUid) ctx.out.text(`* OK [${copyUidCode(copyUid)}] Copied\r\n`);
       throw refusal;
     }
-    return copyUid ? ctx.ok('Copied', copyUidCode(copyUid)) : ctx.ok('Nothing to copy');
+    return copyUid ? ctx.ok('Copied', copyUidCode(copyUid)) : ctx.ok('Copied');
   },
 };
