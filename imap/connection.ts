@@ -13,6 +13,7 @@ import { capabilityList } from './capability.ts';
 import type { Context, Incoming } from './commands/command.ts';
 import { type Call, type Outcome, perform, read, refusalOf, tagOf, writeAnswer } from './dispatch.ts';
 import { Bad, Bye } from './errors.ts';
+import { Message } from './incoming.ts';
 import type { Limits } from './limits.ts';
 import type { Selected } from './selected.ts';
 import { type Answer, type Log, oneLine, type State } from './types.ts';
@@ -558,50 +559,5 @@ export class Connection implements Context {
 
   #facts(): object {
     return { connection: this.id, address: this.address, user: this.#session?.user };
-  }
-}
-
-/** What of the connection a message being read needs. */
-interface MessageInput {
-  begin(): void;
-  take(): Buffer | 'end' | undefined;
-  next(): Item | undefined;
-  more(): Promise<void>;
-  refuse(): void;
-}
-
-class Message implements Incoming {
-  readonly size: number;
-  readonly #input: MessageInput;
-  state: 'waiting' | 'coming' | 'complete' = 'waiting';
-
-  constructor(size: number, input: MessageInput) {
-    this.size = size;
-    this.#input = input;
-  }
-
-  async *take(): AsyncIterable<Uint8Array> {
-    if (this.state !== 'waiting') throw new Error('A message can be read once');
-    this.state = 'coming';
-    this.#input.begin();
-    for (;;) {
-      const chunk = this.#input.take();
-      if (chunk === 'end') break;
-      if (chunk) yield chunk;
-      else await this.#input.more();
-    }
-    // Whoever reads must not take the message for complete before the command is: only CRLF may follow (no MULTIAPPEND).
-    for (;;) {
-      const item = this.#input.next();
-      if (!item) {
-        await this.#input.more();
-        continue;
-      }
-      if (item.kind === 'flood') throw new Bye('More than can be thrown away', 'TOOBIG');
-      if (item.kind === 'literal' && item.waits) this.#input.refuse();
-      if (item.kind !== 'literal' || item.waits) this.state = 'complete';
-      if (item.kind === 'command' && item.bytes.length === 0) return;
-      throw new Bad('One message, and nothing behind it');
-    }
   }
 }
