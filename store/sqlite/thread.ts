@@ -124,7 +124,8 @@ export class Thread {
   }
 
   #settled(): void {
-    this.#worker?.unref();
+    // Whoever closes the store waits for the thread's end; what it says until then must not let the process go.
+    if (!this.#closing) this.#worker?.unref();
     this.#idle?.();
   }
 
