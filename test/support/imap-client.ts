@@ -23,6 +23,8 @@ export class ImapClient {
   #error: Error | undefined;
   #tags = 0;
   closed = false;
+  /** Responses come as Latin-1, one character for one octet, from now on; else as UTF-8. */
+  octets = false;
   /** The greeting, once connected. */
   greeting = '';
 
@@ -189,7 +191,7 @@ export class ImapClient {
       this.#buffer = this.#buffer.slice(size);
       const fault = checkResponse(response);
       if (fault) this.#error ??= new Error(`${fault}: ${JSON.stringify(response.slice(0, 300))}`);
-      else this.#responses.push(Buffer.from(response, 'latin1').toString('utf8'));
+      else this.#responses.push(this.octets ? response : Buffer.from(response, 'latin1').toString('utf8'));
     }
   }
 }
