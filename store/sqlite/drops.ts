@@ -328,7 +328,7 @@ export function earlierPairs(
   return [...pairs].map(([from, to]) => ({ from, to })).sort((a, b) => a.from - b.from);
 }
 
-/** Up to so many UIDs are looked up one by one; wider ranges (1:*) go through the account's drops. */
+/** Up to so many UIDs are looked up one by one; more of them (1:*, or many thousand sparse ones) go through the account's drops. */
 const narrow = 5000;
 
 /** Stays that drops of this account began, by their UID or the UID they were taken from; ascending by it. */
@@ -344,19 +344,24 @@ function staysIn(
   const source = isNarrow
     ? `json_each(?1) r CROSS JOIN stays s ON s.${by} BETWEEN r.value ->> 0 AND r.value ->> 1
         CROSS JOIN drops d ON d.id = s.drop_id AND d.account = ?2`
-    : `drops d CROSS JOIN stays s ON s.drop_id = d.id AND s.from_uid IS NOT NULL
-        CROSS JOIN json_each(?1) r ON s.${by} BETWEEN r.value ->> 0 AND r.value ->> 1`;
-  const rows: { uid: Uid; entryId: number; owner: string }[] = snapshot
+    : 'drops d CROSS JOIN stays s ON s.drop_id = d.id AND s.from_uid IS NOT NULL';
+  const rows: { uid: Uid; entryId: number; owner: string; asked: number }[] = snapshot
     .sql(
-      `SELECT DISTINCT s.uid, s.entry_id AS entryId, s.owner, s.${by} FROM ${source}
+      `SELECT DISTINCT s.uid, s.entry_id AS entryId, s.owner, s.${by} AS asked FROM ${source}
         WHERE d.account = ?2 ${folder === undefined ? '' : 'AND s.folder = ?3'} ORDER BY s.${by}`,
     )
     .all(
-      JSON.stringify(ranges.map((range) => [range.first, range.last])),
+      isNarrow ? JSON.stringify(ranges.map((range) => [range.first, range.last])) : null,
       actor.account,
       ...(folder === undefined ? [] : [folder]),
     );
-  return rows.filter((row) => owns(scope, row.owner));
+  // Stays times ranges in SQL took 80 s for 20,000 sparse UIDs; both ascend, so one walk does.
+  const sorted = [...ranges].sort((a, b) => a.first - b.first);
+  let at = 0;
+  return rows.filter(({ asked, owner }) => {
+    while (at < sorted.length && sorted[at]!.last < asked) at++;
+    return at < sorted.length && sorted[at]!.first <= asked && owns(scope, owner);
+  });
 }
 
 // ------------------------------------------------------------------------------------------------------------ append
