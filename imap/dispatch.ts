@@ -6,6 +6,7 @@
  * Bye; what an unknown error says stays in the log.
  */
 import { randomBytes } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import type { Command, Context } from './commands/command.ts';
 import { commands } from './commands/index.ts';
 import { Bad, Bye, No } from './errors.ts';
@@ -14,6 +15,9 @@ import { Reader } from './wire/reader.ts';
 import { Gone } from './wire/writer.ts';
 
 const byName = new Map(commands.map((command) => [command.name, command]));
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const answering = channel('lazaret:imap.answering');
 
 /** What was read of a command before it is run. */
 export interface Call {
@@ -80,6 +84,7 @@ export async function perform(call: Call, ctx: Context, log: Log): Promise<Outco
     if (!refusal) refusal = refusalOf(error, command.name, log);
   }
   ctx.notices();
+  answering.publish(command);
   if (refusal) writeAnswer(ctx, tag, refusal.outcome, refusal);
   else if (answer) writeAnswer(ctx, tag, 'OK', answer);
   return refusal?.outcome ?? 'OK';

@@ -13,6 +13,7 @@ import { HopFailure, type Reply, type Session } from './session.ts';
 
 /** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
 const steps = {
+  connected: channel('lazaret:delivery.connected'),
   sending: channel('lazaret:delivery.sending'),
   ending: channel('lazaret:delivery.ending'),
   ended: channel('lazaret:delivery.ended'),
@@ -72,7 +73,10 @@ export async function transact(request: TransactionRequest): Promise<readonly Re
   try {
     const problem = addressProblem(session, envelope);
     if (problem) settle(all, { kind: 'refused', said: problem });
-    else await run();
+    else {
+      steps.connected.publish(envelope);
+      await run();
+    }
   } catch (error) {
     if (!(error instanceof HopFailure)) {
       // The source failed in the middle: without an end of data the hop has to forget what it got (RFC 5321 §4.1.1.4).

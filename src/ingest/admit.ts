@@ -4,6 +4,7 @@
  * for the caller to turn into a temporary refusal.
  */
 import { createHash } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import { type AddressBook, splitAddress } from '#app/policy/addresses';
@@ -43,6 +44,9 @@ export interface IncomingMail {
   readonly repeat: boolean | 'import';
 }
 
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const put = channel('lazaret:intake.put');
+
 /** RFC 5321 §6.3: at 100 it is most likely going in circles. It is kept all the same. */
 const manyReceived = 100;
 /** Without an MTA's trace two messages that look the same may be two (DESIGN §7.9). */
@@ -52,6 +56,7 @@ const foldWithoutTraceMs = 60 * 60 * 1000;
 export async function admitMessage(o: AdmitOptions, m: IncomingMail): Promise<readonly Admitted[]> {
   const arrival = new Arrival(m.filter);
   const bytes = await o.store.messages.put(arrival.octets(m.source));
+  put.publish(bytes);
   try {
     const arrived = arrival.end();
     const verdict = verdictOf(arrived.block);

@@ -4,10 +4,14 @@
  * is never whole in memory.
  */
 import { createHash, type Hash } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import { fieldsOf, latin1, unfoldLatin1 } from '#imap/mime/header';
 import { type Summarized, Summarizer } from '#imap/mime/summary';
 import { type Block, type FilterSetting, fieldText, findBlock } from './block.ts';
 import { HeaderEnd } from './header-end.ts';
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const headerRead = channel('lazaret:intake.header');
 
 /** As much of a header as is read for its meaning; a longer one is stored whole all the same (INTEGRATIONS §8.2 row 17). */
 const headerLimit = 1024 * 1024;
@@ -90,6 +94,7 @@ export class Arrival {
     this.#block = block;
     this.#filterBlock = Uint8Array.from(head.subarray(start, end));
     this.#look(header, block);
+    headerRead.publish(block);
     if (start > 0) yield this.#pass(head.subarray(0, start));
     if (end < head.length) yield this.#pass(head.subarray(end));
   }

@@ -1,4 +1,5 @@
 /** Answers smtp/receiver.ts: who may hand mail over, and what becomes of it. */
+import { channel } from 'node:diagnostics_channel';
 import { BlockList, isIPv6 } from 'node:net';
 import type { HandOverClient, Receiver, Reply, Transaction } from '#smtp/receiver';
 import { replies, saying } from '#smtp/reply';
@@ -8,6 +9,9 @@ import type { Admitted } from '#store/port';
 import { type AdmitOptions, admitMessage } from './admit.ts';
 import type { FilterSetting } from './block.ts';
 import type { Addressee, DirectionSetting } from './recipients.ts';
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const admittedStep = channel('lazaret:intake.admitted');
 
 export interface ListenerSetting {
   readonly direction: DirectionSetting;
@@ -45,6 +49,7 @@ export function createReceiver(o: ReceiverOptions): Receiver {
           filter,
           repeat: true,
         });
+        admittedStep.publish(admitted);
         return saying(replies.kept, wordsFor(admitted));
       } catch (error) {
         if (error instanceof TooLarge) return replies.tooLarge;

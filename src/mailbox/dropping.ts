@@ -2,6 +2,7 @@
  * Puts messages on an action, in chunks, by the rules of DESIGN §7.5: a MOVE does what can be done and says what could
  * not; a COPY does all or nothing (RFC 3501 §6.4.7). Nothing is answered before it is durable and in the view.
  */
+import { channel } from 'node:diagnostics_channel';
 import { explain, type LeftOut } from '#app/quarantine/refusals';
 import type { Targets, Transferred } from '#imap/backend';
 import { No } from '#imap/errors';
@@ -9,6 +10,9 @@ import { LeaseLost } from '#store/errors';
 import type { ActionName, ReadableFolder, Uid } from '#store/model';
 import type { DropRequest, OpenDrop, Pair, Taken } from '#store/port';
 import type { Who, World } from './account.ts';
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const chunkTaken = channel('lazaret:drop.chunk');
 
 /** One transaction each; the store takes no more at once. */
 const chunkSize = 1_000;
@@ -62,6 +66,7 @@ export async function moveStays(world: World, who: Who, targets: Targets, on: Dr
     for (const { reason } of taken.refused) leftOut.push(reason);
     for (const _ of taken.unknown) leftOut.push('gone');
     modSeq = Math.max(modSeq, taken.modSeq);
+    chunkTaken.publish(taken);
     if (!last) on.progress(`${at + chunk.length} of ${uids.length} messages are done`);
   }
 
@@ -116,6 +121,7 @@ export async function copyStays(
       if (said) throw new No(said.code, said.text);
       for (const pair of taken.pairs) pairs.push(pair);
       modSeq = Math.max(modSeq, taken.modSeq);
+      chunkTaken.publish(taken);
       if (!last) on.progress(`${at + chunk.length} of ${uids.length} messages are done`);
     }
   } catch (error) {

@@ -2,12 +2,16 @@
  * Work that nobody asks for. Bounded per call, safe for several processes at once: each step is guarded by the state it
  * starts from, inside the writing transaction.
  */
+import { channel } from 'node:diagnostics_channel';
 import * as rules from '../transitions.ts';
 import { trimChanges } from './changes.ts';
 import { type DropStanding, rollBackSome } from './drops.ts';
 import { sweepUploads } from './messages.ts';
 import { load, write } from './standing.ts';
 import type { Snapshot, Tx } from './tx.ts';
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const steps = { abandoned: channel('lazaret:store.abandoned'), leaving: channel('lazaret:store.leaving') };
 
 /** Entries or jobs touched by one call, so that no other writer waits long (about 30 ms). */
 const atOnce = 500;
@@ -53,6 +57,7 @@ export function housekeep(tx: Tx): { readonly more: boolean; readonly nextDueAt?
 function endAbandoned(tx: Tx): boolean {
   const drop: DropStanding | undefined = tx.sql(text.abandoned).get(tx.now);
   if (!drop) return false;
+  steps.abandoned.publish(drop);
   if (drop.mode === 'move') tx.sql(text.seal).run(tx.now, drop.id);
   else {
     tx.sql(text.takeOver).run(drop.id);
@@ -76,6 +81,7 @@ function endLeaving(tx: Tx): boolean {
     .sql(text.leaving)
     .all(tx.now, atOnce)
     .map((row: { id: number }) => row.id);
+  if (ids.length > 0) steps.leaving.publish(ids);
   for (const row of load(tx, ids).values()) write(tx, row, rules.leavesView(row));
   return ids.length === atOnce;
 }

@@ -3,6 +3,7 @@
  * taking commands from the port while it runs, up to a limit, is committed, and only then is anybody answered. What a
  * batch cannot commit it rolls back whole, and all its commands fail.
  */
+import { channel } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Batch } from './batch.ts';
 import { type Connection, clockOf, Reconnecting, type ThreadOptions } from './connect.ts';
@@ -16,6 +17,9 @@ import { writerMethods } from './writer-methods.ts';
 const maxCommands = 256;
 const maxBytes = 8 * 1024 * 1024;
 const maxMs = 20;
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const steps = { committing: channel('lazaret:store.committing'), committed: channel('lazaret:store.committed') };
 
 const port = parentPort as MessagePort;
 const options = workerData as ThreadOptions;
@@ -62,7 +66,9 @@ function runBatch(first: Call): ToThread | undefined {
         calls.push(call);
       } else other = message;
     }
+    steps.committing.publish(calls);
     batch.commit();
+    steps.committed.publish(calls);
     const grown = batch.end > end;
     end = batch.end;
     answer({ replies, ...(grown ? { end: batch.end } : {}) });
