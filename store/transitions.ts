@@ -6,16 +6,18 @@
  * What must stay true: nothing here reads a clock or a number sequence; a Next is complete (a driver never guesses); an
  * entry is taken by at most one drop at a time, and `inEffect` is the only test of which one that is.
  */
-import type { Level, ReadableFolder } from './model.ts';
+import type { ActionName, Level, ReadableFolder } from './model.ts';
 import { stepsOf } from './model.ts';
 import type { RefusalReason } from './port.ts';
 import {
   becomes,
   discards,
+  type Flags,
   hiddenBit,
   homeOf,
   inEffect,
   isAction,
+  isTraining,
   leaves,
   type Next,
   returning,
@@ -49,18 +51,30 @@ export type Undone =
   | { readonly kind: 'refused'; readonly reason: RefusalReason }
   | { readonly kind: 'undone'; readonly next: Next };
 
-/** Back to where the drop behind `target` took it from, as far as that can be known. Always a stay of its own. */
+/** Back to what it was when the drop behind `target` took it, and to the folder it was in. Always a stay of its own. */
 function takenBack(entry: Standing, target: Target): Next {
   const cancel = entry.jobs.filter((job) => job.dropId === target.dropId && unfinished(job)).map((job) => job.key);
-  const copied = entry.copiedBy === target.dropId;
-  // A discard turned a copy on Spam into what the MOVE would have been (see `discards`): that copy comes back.
-  const wasCopied = target.action === 'discard' && entry.state === 'trained';
-  const copiedBy = copied ? undefined : wasCopied ? entry.dropId : entry.copiedBy;
-  const flags = copied ? without(returning(entry.flags), '$Trained') : returning(entry.flags);
-  return target.cameFrom === 'trash'
-    ? becomes(entry, { state: 'discarded', stay: { folder: 'trash' }, flags, copiedBy, cancel })
-    : returns(entry, { flags, copiedBy, cancel });
+  const revive = entry.jobs
+    .filter((job) => isTraining(job) && job.state === 'cancelled' && job.cancelledBy === target.dropId)
+    .map((job) => job.key);
+  const flags = returning(entry.flags);
+  if (target.cameFrom === 'trash') {
+    const state = target.wasState ?? 'discarded';
+    const dropId = target.wasDropId ?? undefined;
+    return becomes(entry, { state, stay: { folder: 'trash' }, flags, dropId, copiedBy: undefined, cancel, revive });
+  }
+  // A release leaves it as it is whether the entry is a trained copy; everything else has to put it back.
+  if (isRelease(target.action)) return returns(entry, { flags, cancel, revive });
+  const copiedBy = target.wasCopiedBy ?? undefined;
+  return returns(entry, { flags: untrained(flags, copiedBy), copiedBy, cancel, revive });
 }
+
+/** `$Trained` belongs to a copy on Spam or Not Spam. */
+function untrained(flags: Flags, copiedBy: string | undefined): Flags {
+  return copiedBy === undefined ? without(flags, '$Trained') : flags;
+}
+
+const isRelease = (action: ActionName): boolean => action === 'release' || action === 'release-train';
 
 /** Undo by the account that dropped it (DESIGN §7.5). `target` is a stay in an action folder. */
 export function undo(
@@ -91,13 +105,13 @@ export function canBeTakenBack(entry: Standing, target: Target): boolean {
 export function rollBack(entry: Standing, target: Target): Next | undefined {
   if (!inEffect(entry, target)) return undefined;
   const back = takenBack(entry, target);
-  const { state, copiedBy, cancel } = back;
+  const { state, copiedBy, cancel, revive } = back;
   const copied = entry.copiedBy === target.dropId;
+  const flags = copied ? untrained(entry.flags, copiedBy) : without(entry.flags, '$Releasing');
   // Another drop has taken the copied entry since: only the training goes.
-  if (copied && entry.state !== 'held')
-    return becomes(entry, { copiedBy, cancel, flags: without(entry.flags, '$Trained') });
+  if (copied && entry.state !== 'held') return becomes(entry, { copiedBy, cancel, revive, flags });
   if (entry.uid !== target.from) return back;
-  return becomes(entry, { state, copiedBy, cancel, flags: without(entry.flags, copied ? '$Trained' : '$Releasing') });
+  return becomes(entry, { state, copiedBy, cancel, revive, flags });
 }
 
 // ----------------------------------------------------------------------------------------------------------- expunge

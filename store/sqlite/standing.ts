@@ -55,10 +55,11 @@ const text = {
   entries: `SELECT e.id, e.message_id, e.owner, e.recipient, e.direction, e.class, e.place, e.state, e.uid, e.folder,
     e.hidden, e.prefix, e.size, e.internal_date, e.drop_id, e.copied_by, e.waiting, e.leave_at, e.flags_r, e.flags_d,
     e.flags_g FROM json_each(?) i CROSS JOIN entries e ON e.id = i.value`,
-  jobs: `SELECT j.entry_id AS entryId, j.key, j.drop_id AS dropId, j.step, j.state
+  jobs: `SELECT j.entry_id AS entryId, j.key, j.drop_id AS dropId, j.step, j.state, j.cancelled_by AS cancelledBy
     FROM json_each(?) i CROSS JOIN jobs j ON j.entry_id = i.value`,
   targets: `SELECT s.entry_id AS entryId, s.uid, s.folder, s.drop_id AS dropId, d.action, d.account,
-    d.folder AS cameFrom, s.from_uid AS "from"
+    d.folder AS cameFrom, s.from_uid AS "from", s.was_state AS wasState, s.was_drop_id AS wasDropId,
+    s.was_copied_by AS wasCopiedBy
     FROM json_each(?) i CROSS JOIN stays s ON s.entry_id = i.value JOIN drops d ON d.id = s.drop_id
     WHERE s.from_uid IS NOT NULL`,
   goesOn: `UPDATE entries SET state = ?, place = ?, waiting = ?, hidden = ?, drop_id = ?, copied_by = ?, leave_at = ?,
@@ -69,13 +70,18 @@ const text = {
     mod_g = ?15 WHERE id = ?16`,
   endStay: 'UPDATE stays SET ended_at = ?, ended_mod_seq = ? WHERE uid = ? AND ended_at IS NULL',
   keepOldPrefix: 'UPDATE stays SET prefix = ? WHERE entry_id = ? AND prefix IS NULL AND ended_at IS NOT NULL',
-  beginStay:
-    'INSERT INTO stays (uid, entry_id, folder, owner, began_at, drop_id, from_uid) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  beginStay: `INSERT INTO stays (uid, entry_id, folder, owner, began_at, drop_id, from_uid, was_state, was_drop_id, was_copied_by)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   addJob: `INSERT INTO jobs (key, drop_id, step, entry_id, message_id, state, due_at, created_at)
     VALUES (?, ?, ?, ?, ?, 'ready', ?, ?)`,
   // lease_until stays: whoever runs it may not have noticed yet (see `claim`).
-  cancelJob: `UPDATE jobs SET state = 'cancelled', lease = NULL, ended_at = ?
+  cancelJob: `UPDATE jobs SET state = 'cancelled', lease = NULL, ended_at = ?, cancelled_by = ?
     WHERE key = ? AND state IN ('ready', 'leased')`,
+  // Not before the lease that may have been on it has run out; and unripe where its drop still is.
+  reviveJob: `UPDATE jobs SET state = 'ready', ended_at = NULL, cancelled_by = NULL, lease_until = NULL,
+    due_at = max(coalesce(due_at, (SELECT d.sealed_at + d.undo_ms FROM drops d WHERE d.id = drop_id AND d.ripe_at > 0)),
+      coalesce(lease_until, 0)) WHERE key = ? AND state = 'cancelled'`,
+  reopenStay: 'UPDATE stays SET ended_at = NULL, ended_mod_seq = NULL WHERE uid = ?',
   jobNow: "UPDATE jobs SET due_at = ? WHERE key = ? AND state = 'ready' AND due_at > ?1",
 };
 
@@ -207,9 +213,11 @@ export function write(tx: Tx, row: StandingRow, next: Next, taker?: Taker): Writ
         taker.dueAt,
         tx.now,
       );
-  for (const key of next.cancel) tx.sql(text.cancelJob).run(tx.now, key);
+  for (const key of next.cancel) tx.sql(text.cancelJob).run(tx.now, taker?.dropId ?? null, key);
+  for (const key of next.revive) tx.sql(text.reviveJob).run(key);
   for (const key of next.dueNow) tx.sql(text.jobNow).run(tx.now, key);
   for (const uid of next.over) tx.sql(text.endStay).run(tx.now, tx.modSeq(), uid);
+  for (const uid of next.reopen) tx.sql(text.reopenStay).run(uid);
   return written;
 }
 
@@ -244,6 +252,9 @@ function beginStay(tx: Tx, row: StandingRow, uid: Uid, folder: Folder, taker: Ta
     taker?.dropId ?? null,
     // Without a stay in view (a return from nowhere) there is no drop that could have taken it from one.
     taker ? (row.uid ?? null) : null,
+    taker && row.state !== 'held' ? row.state : null,
+    (taker && row.dropId) ?? null,
+    (taker && row.copiedBy) ?? null,
   );
 }
 

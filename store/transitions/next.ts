@@ -27,6 +27,8 @@ export interface JobStanding {
   readonly dropId: string;
   readonly step: Step;
   readonly state: JobState;
+  /** The drop that cancelled it by taking its place. */
+  readonly cancelledBy?: string | null;
 }
 
 /** A stay that a drop began: on an action folder, in Trash by a discard, back home by a restore. */
@@ -39,6 +41,10 @@ export interface Target {
   /** The folder and the stay it was taken from. */
   readonly cameFrom: ReadableFolder;
   readonly from: Uid;
+  /** What the entry was when the drop took it: an undo makes it that again. No state: it was held. */
+  readonly wasState?: State | null;
+  readonly wasDropId?: string | null;
+  readonly wasCopiedBy?: string | null;
 }
 
 /** The fields of an entry that transitions change. */
@@ -82,10 +88,14 @@ export interface Next extends Fields {
   readonly add: readonly Step[];
   /** Keys of unfinished jobs to cancel; the lease of a running one is void from then on. */
   readonly cancel: readonly string[];
+  /** Keys of cancelled trainings to do after all: what took their place was taken back. */
+  readonly revive: readonly string[];
   /** Keys of jobs to try at once. */
   readonly dueNow: readonly string[];
   /** UIDs of stays in action folders that stand for nothing any more. */
   readonly over: readonly Uid[];
+  /** UIDs of stays in action folders that stand for something again. */
+  readonly reopen: readonly Uid[];
 }
 const bits: Readonly<Record<Level, number>> = { recipient: 1, domain: 2, global: 4 };
 
@@ -102,6 +112,8 @@ export function homeOf(entry: Pick<Standing, 'class' | 'direction'>): ReadableFo
 export function placeOf(folder: ReadableFolder): Place {
   return folder === 'outgoing' ? 'caught' : folder;
 }
+
+export const isTraining = (job: Pick<JobStanding, 'step'>): boolean => job.step !== 'deliver';
 
 export const unfinished = (job: JobStanding): boolean => job.state === 'ready' || job.state === 'leased';
 
@@ -153,13 +165,13 @@ export const returning = (flags: Flags): Flags => without(flags, '\\Seen', '\\De
 
 // ------------------------------------------------------------------------------------------------- building a Next
 
-export type Changes = Partial<Omit<Next, 'over'>>;
+export type Changes = Partial<Omit<Next, 'over' | 'reopen'>>;
 
 /** The entry as it is, but for these changes. Ending or beginning a stay resets what belongs to the stay. */
 export function becomes(entry: Standing, changes: Changes): Next {
   const stay = changes.stay ?? 'goes-on';
   const begins = typeof stay === 'object';
-  const next: Omit<Next, 'over'> = {
+  const next: Omit<Next, 'over' | 'reopen'> = {
     state: entry.state,
     place: begins ? placeOf(stay.folder) : stay === 'ends' ? 'none' : entry.place,
     flags: stay === 'goes-on' ? entry.flags : without(entry.flags, '\\Deleted', '$Releasing'),
@@ -171,14 +183,19 @@ export function becomes(entry: Standing, changes: Changes): Next {
     stay,
     add: [],
     cancel: [],
+    revive: [],
     dueNow: [],
     ...changes,
   };
   const uid = stay === 'goes-on' ? entry.uid : undefined;
-  const over = entry.targets
-    .filter((target) => isAction(target.folder) && inEffect(entry, target) && !inEffect({ ...next, uid }, target))
-    .map((target) => target.uid);
-  return { ...next, over };
+  const targets = entry.targets.filter((target) => isAction(target.folder));
+  const stands = (target: Target): boolean => inEffect({ ...next, uid }, target);
+  const revived = entry.jobs.filter((job) => next.revive.includes(job.key)).map((job) => job.dropId);
+  return {
+    ...next,
+    over: targets.filter((target) => inEffect(entry, target) && !stands(target)).map((target) => target.uid),
+    reopen: targets.filter((target) => revived.includes(target.dropId) && stands(target)).map((target) => target.uid),
+  };
 }
 
 export function isAction(folder: Folder): folder is ActionFolder {

@@ -9,7 +9,7 @@ import {
   hiddenBit,
   homeOf,
   inEffect,
-  type JobStanding,
+  isTraining,
   leaves,
   type Next,
   returns,
@@ -119,8 +119,6 @@ function takeHeld(entry: Standing, on: Onto, cancel: readonly string[]): Answer 
     }
   }
 }
-
-const isTraining = (job: JobStanding): boolean => job.step !== 'deliver';
 
 /** A later training takes the place of an unfinished earlier one (DESIGN §7.3). */
 function superseded(entry: Standing, steps: readonly Step[]): readonly string[] {

@@ -87,6 +87,14 @@ const discarded = (changes: Partial<Standing> = {}): Standing =>
     targets: [target('D', 'discard')],
     ...changes,
   });
+/** On Spam by drop D; then, before that was learned, on Not Spam by drop E. */
+const second = target('E', 'not-spam', { uid: uid(22) });
+const retrained = (was: Partial<Target>): Standing =>
+  trained({
+    dropId: 'E',
+    jobs: [{ ...job('D', 'train-spam', 'cancelled'), cancelledBy: 'E' }, job('E', 'train-ham')],
+    targets: [target('D', 'spam'), { ...second, ...was }],
+  });
 const request = (changes: Partial<Standing> = {}): Standing =>
   held({ class: 'training', place: 'training', folder: 'training', ...changes });
 
@@ -99,9 +107,11 @@ function sayNext(next: Next): string {
     stay,
     ...next.add.map((step) => `+${step}`),
     ...next.cancel.map((key) => `-${key}`),
+    ...next.revive.map((key) => `^${key}`),
     ...next.dueNow.map((key) => `!${key}`),
     ...(next.copiedBy === undefined ? [] : [`copied:${next.copiedBy}`]),
     ...(next.over.length > 0 ? [`over:${next.over}`] : []),
+    ...(next.reopen.length > 0 ? [`reopen:${next.reopen}`] : []),
   ].join(' ');
 }
 function say(answer: Answer): string {
@@ -343,6 +353,7 @@ t.test('undo', async (t) => {
     if (undone.kind === 'undone') return sayNext(undone.next);
     return undone.kind === 'refused' ? `refused ${undone.reason}` : 'ignored';
   };
+  const undoSecond = (was: Partial<Target>) => undo(retrained(was), by(), { ...second, ...was });
   const table: readonly (readonly [string, string, string])[] = [
     ['a MOVE', undo(moved()), 'held caught begins:caught -D/10/deliver over:20'],
     [
@@ -358,6 +369,21 @@ t.test('undo', async (t) => {
       'what was taken out of Trash goes back into it',
       undo(trained({ targets: [target('D', 'spam', { cameFrom: 'trash' })] })),
       'discarded trash begins:trash -D/10/train-spam over:20',
+    ],
+    [
+      'what was trained before is trained again, and learned after all',
+      undoSecond({ cameFrom: 'trash', wasState: 'trained', wasDropId: 'D' }),
+      'trained trash begins:trash -E/10/train-ham ^D/10/train-spam over:22 reopen:20',
+    ],
+    [
+      'a copy that was on Spam before is so again',
+      undoSecond({ wasCopiedBy: 'D' }),
+      'held caught begins:caught -E/10/train-ham ^D/10/train-spam copied:D over:22 reopen:20',
+    ],
+    [
+      'what was put back first comes back held, and what it taught is learned after all',
+      undoSecond({ wasDropId: 'R' }),
+      'held caught begins:caught -E/10/train-ham ^D/10/train-spam over:22',
     ],
     [
       'while it is being delivered',
@@ -394,6 +420,8 @@ t.test('undo', async (t) => {
   for (const [name, actual, expected] of table) t.equal(actual, expected, name);
   const back = rules.undo(trainedCopy(), target('D', 'spam'), by());
   t.strictSame(back.kind === 'undone' && back.next.flags, all(''), 'what is not trained does not say so');
+  const expunged = rules.undo(trained({ flags: all('$Trained $x') }), target('D', 'spam'), by());
+  t.strictSame(expunged.kind === 'undone' && expunged.next.flags, all('$x'), 'also where its copy was expunged since');
 });
 
 t.test('rolling back', async (t) => {
@@ -415,7 +443,7 @@ t.test('rolling back', async (t) => {
   );
   t.equal(rollBack(discarded()), 'held caught begins:caught []', 'a discard');
   t.equal(
-    rollBack(trained({ dropId: 'S', jobs: [], uid: uid(20), targets: [target('D', 'discard')] })),
+    rollBack(trained({ dropId: 'S', jobs: [], uid: uid(20), targets: [target('D', 'discard', { wasCopiedBy: 'S' })] })),
     'held caught begins:caught copied:S []',
     'the discard of a trained copy: a trained copy again',
   );
@@ -428,6 +456,17 @@ t.test('rolling back', async (t) => {
     rollBack(trainedCopy({ state: 'dropped', place: 'none', uid: undefined, dropId: 'E' })),
     'dropped none goes-on -D/10/train-spam over:20 []',
     'a release has taken the copy: only the training goes',
+  );
+  t.equal(
+    rollBack(
+      trainedCopy({
+        copiedBy: 'E',
+        jobs: [{ ...job('D', 'train-spam', 'cancelled'), cancelledBy: 'E' }, job('E', 'train-ham')],
+        targets: [{ ...second, wasCopiedBy: 'D' }, target('D', 'spam')],
+      }),
+    ),
+    'held caught goes-on -E/10/train-ham ^D/10/train-spam copied:D over:22 reopen:20 [$Trained]',
+    'what took the place of another training gives it back',
   );
   t.equal(rollBack(held({ uid: uid(40), targets: [target('D', 'release')] })), 'nothing', 'undone meanwhile');
 });

@@ -93,6 +93,9 @@ CREATE TABLE stays (
   -- stay it was taken from.
   drop_id TEXT,
   from_uid INTEGER,
+  was_state TEXT, --      what the entry was when the drop took it, which an undo makes it again; null for held
+  was_drop_id TEXT,
+  was_copied_by TEXT,
   prefix TEXT -- what an ended stay showed, where the entry has another prefix by now
 );
 CREATE INDEX stays_by_entry ON stays (entry_id);
@@ -136,7 +139,8 @@ CREATE TABLE jobs (
   lease_until INTEGER,
   created_at INTEGER NOT NULL,
   ended_at INTEGER,
-  outcome TEXT
+  outcome TEXT,
+  cancelled_by TEXT -- the drop that took its place
 );
 CREATE INDEX jobs_due ON jobs (state, step, due_at);
 CREATE INDEX jobs_unripe ON jobs (key) WHERE due_at IS NULL AND state = 'ready';

@@ -97,6 +97,43 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.equal(await d.stands(store, a.id), 'discarded trash trash');
   });
 
+  await test('a training that took the place of another gives it back: what it was, and what is learned', async (t, {
+    store,
+    advance,
+  }) => {
+    const how = { undoMs: 10_000 };
+    const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
+    const inTrash = async (entry: typeof a) => [(await store.entries.get(entry.id))!.uid!];
+    // Out of Trash onto the other one: its Spam, still waiting to be learned, gives way, and comes back.
+    await d.drop(store, 'spam', [a.uid], how);
+    const first = await d.drop(store, 'not-spam', await inTrash(a), { ...how, folder: 'trash' });
+    t.strictSame(await d.jobsOf(store, a.id), ['train-spam cancelled', 'train-ham ready']);
+    await d.undo(store, 'not-spam', d.to(first), 'trash');
+    t.equal(await d.stands(store, a.id), 'trained trash trash', 'trained, as it was');
+    t.strictSame(await d.jobsOf(store, a.id), ['train-spam ready', 'train-ham cancelled']);
+    // The same with a copy.
+    const spam = await d.drop(store, 'spam', [b.uid], { ...how, mode: 'copy' });
+    const ham = await d.drop(store, 'not-spam', [b.uid], { ...how, mode: 'copy' });
+    await d.undo(store, 'not-spam', d.to(ham), 'caught');
+    t.match((await d.view(store)).join(), /^\d+,\d+ \$Trained$/, 'a trained copy, as it was');
+    t.strictSame(await d.jobsOf(store, b.id), ['train-spam ready', 'train-ham cancelled']);
+    // And what came back can itself be taken back.
+    t.equal((await d.undo(store, 'spam', d.to(spam), 'caught')).pairs.length, 1);
+    t.strictSame(await d.jobsOf(store, b.id), ['train-spam cancelled', 'train-ham cancelled']);
+    t.notMatch((await d.view(store)).join(), /Trained/);
+    // One that is just being learned: once more, but not before its lease is over.
+    await d.drop(store, 'spam', [c.uid]);
+    const [leased] = await d.claim(store, ['train-spam'], 1, 60_000);
+    t.equal(leased?.entryId, c.id);
+    const late = await d.drop(store, 'not-spam', await inTrash(c), { ...how, folder: 'trash' });
+    await d.undo(store, 'not-spam', d.to(late));
+    await t.rejects(store.jobs.finish(leased!, d.done()), { name: 'LeaseLost' });
+    advance(30_000);
+    t.strictSame(await d.run(store, d.done()), [`train-spam ${a.id}`]);
+    advance(31_000);
+    t.strictSame(await d.run(store, d.done()), [`train-spam ${c.id}`]);
+  });
+
   await test('only the account’s own drops, in the folder they lie in, back to where they came from', async (t, {
     store,
   }) => {
