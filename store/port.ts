@@ -306,7 +306,11 @@ export interface Drops {
   /** Seals a drop whose last chunk was taken without `last`. Idempotent. @throws LeaseLost */
   seal(drop: OpenDrop): Promise<void>;
 
-  /** Takes back all chunks of an unsealed drop (RFC 3501 §6.4.7). Entries whose stay has ended come back under a new UID. */
+  /**
+   * Takes back all chunks of an unsealed drop (RFC 3501 §6.4.7). Entries whose stay has ended come back under a new UID.
+   * In pieces, each a transaction: the first takes the lease away, so that nothing can be put onto the drop or seal it,
+   * and if the others do not follow, housekeeping does them. Idempotent. @throws LeaseLost  it was sealed
+   */
   rollBack(drop: OpenDrop): Promise<void>;
 
   /**
@@ -324,7 +328,8 @@ export interface Drops {
   /**
    * Undo (DESIGN §7.5): UIDs in an action folder, within `ranges`. For each that stands for a drop of this account whose
    * deliver job (for Spam/Not Spam: train job) is neither leased nor ended: cancels all unfinished jobs of that drop for
-   * the entry; the entry is held again in the folder it came from, under a new UID (also after a COPY: the old one ends).
+   * the entry; the entry is again what it was, in the folder it came from, under a new UID (also after a COPY: the old one
+   * ends); a training that this one had taken the place of will be learned after all.
    * With `backTo`, entries that came from another folder are ignored. Too late: in `refused` ('on-its-way').
    * Any other UID is ignored. Pairs are from UIDs of the action folder to UIDs of the folder.
    */

@@ -51,6 +51,7 @@ const text = {
     lease_until, chunks, sealed_at, ripe_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
   renew: 'UPDATE drops SET lease_until = ?, chunks = chunks + 1, sealed_at = ? WHERE id = ?',
   seal: 'UPDATE drops SET sealed_at = ? WHERE id = ?',
+  takeOver: "UPDATE drops SET lease = '' WHERE id = ?",
   rolledBack: "UPDATE drops SET rolled_back_at = ?, lease = '' WHERE id = ?",
   asked: `SELECT s.uid, s.entry_id AS entryId, s.folder, s.owner
     FROM json_each(?) i CROSS JOIN stays s ON s.uid = i.value`,
@@ -237,11 +238,15 @@ export function seal(tx: Tx, drop: OpenDrop): void {
   if (row && row.sealed_at === null) tx.sql(text.seal).run(tx.now, drop.id);
 }
 
-export function rollBack(tx: Tx, drop: OpenDrop): void {
+/** One piece of it, so that no other writer waits long; answers whether there are more. */
+export function rollBack(tx: Tx, drop: OpenDrop): boolean {
   const row = dropRow(tx, drop.id);
-  if (!row || row.rolled_back_at !== null) return;
-  if (row.lease !== drop.lease || row.sealed_at !== null) throw new LeaseLost('The drop was sealed');
-  while (rollBackSome(tx, row, 1000));
+  if (!row || row.rolled_back_at !== null) return false;
+  if (row.sealed_at !== null) throw new LeaseLost('The drop was sealed');
+  // Without a lease it is being rolled back already, by this caller or by housekeeping, which goes on if we do not.
+  if (row.lease !== drop.lease && row.lease !== '') throw new LeaseLost('The drop was taken over');
+  tx.sql(text.takeOver).run(drop.id);
+  return rollBackSome(tx, row, 500);
 }
 
 /** Takes entries of an unsealed drop back; answers whether there are more. At the end the drop is marked as rolled back. */

@@ -123,7 +123,9 @@ class SqliteStore implements Store {
     begin: (request) => ({ ...request, id: randomUUID(), lease: randomUUID() }),
     take: (drop, uids, options) => this.#write('drops.take', drop, uids, options),
     seal: (drop) => this.#write('drops.seal', drop),
-    rollBack: (drop) => this.#write('drops.rollBack', drop),
+    rollBack: async (drop) => {
+      while (await this.#write('drops.rollBack', drop));
+    },
     earlierPairs: (actor, scope, folder, action, ranges) =>
       this.#read('drops.earlierPairs', actor, scope, folder, action, ranges),
     undo: (actor, scope, folder, ranges, backTo) => this.#write('drops.undo', actor, scope, folder, ranges, backTo),

@@ -396,5 +396,14 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     const undone = await store.drops.undo(d.by(), recipient(ada), 'release', [{ first: 1, last: 2 ** 32 - 1 }]);
     t.equal(undone.pairs.length, 1000);
     t.equal((await d.view(store)).length, 1000);
+
+    const copy = d.begin(store, 'spam', { mode: 'copy' });
+    const back = undone.pairs.map((pair) => pair.to).sort((a, b) => a - b);
+    await store.drops.take(copy, back, { last: false });
+    const before = await store.changes.end();
+    await store.drops.rollBack(copy);
+    t.strictSame(await d.view(store), back.map(String), 'all as they were');
+    t.equal((await store.jobs.counts()).ready, 0);
+    t.ok((await store.changes.end()) > before + 1, 'in pieces, or other writers would wait for all of it');
   });
 }
