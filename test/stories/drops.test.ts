@@ -57,6 +57,24 @@ t.test('undo: out of the action folder, back to where it came from', async (t) =
         t.strictSame(await there.move(byUid(there, uid), 'Caught', quiet), { left: [] }, `${cell}: again does nothing`);
       }
 
+  t.test('what was put on Spam or Not Spam out of Trash goes back there, as it was', async (t) => {
+    for (const [target, command] of [
+      ['Spam', 'UID MOVE'],
+      ['Not Spam', 'UID COPY'],
+    ] as const) {
+      const entry = await lyingIn(house, 'Trash');
+      const trash = await house.open(ada, 'Trash');
+      const dropped = (await give(command, trash, [entry.uid], target)) as Transferred;
+      const there = await house.open(ada, target);
+      const uid = dropped.copyUid!.to[0]!;
+      t.strictSame(await there.move(byUid(there, uid), 'Caught', quiet), { left: [] }, 'it did not come from Caught');
+      const undone = await there.move(byUid(there, uid), 'Trash', quiet);
+      t.strictSame(undone.copyUid?.from, [uid], `${command} onto ${target}, and back`);
+      t.match(await house.entry(entry.id), { state: 'discarded', folder: 'trash', uid: undone.copyUid!.to[0]! });
+      t.ok((await house.jobs(entry.id)).every((job) => job.endsWith('cancelled')));
+    }
+  });
+
   t.test('too late, somebody else, read only', async (t) => {
     const [one, two] = [await house.hold(), await house.hold()];
     const from = await house.open(ada, 'Caught');
