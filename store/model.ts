@@ -225,7 +225,8 @@ export type ChangeKind = 'enter' | 'leave' | 'flags' | 'drop';
  * - `enter`: a stay began in a readable folder. Carries what a view shows.
  * - `leave`: a stay ended; with `level`, only for that level (EXPUNGE in Trash).
  * - `flags`: flags of an open stay changed; with `level`, only of that level. `flags` has the new sets of the levels.
- * - `drop`: something was put on an action folder by `account`; `uid` is a stay there.
+ * - `drop`: something was put on an action folder by `account`; `uid` is a stay there, 0 for an appended message, which has
+ *   neither stay nor entry.
  * - `notice`: see Notices; `account` has something to be told. (kind 'drop' with folder absent is not used for it.)
  */
 export interface Change {

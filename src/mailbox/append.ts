@@ -15,12 +15,11 @@ import type { Who, World } from './account.ts';
 import { idIn, shownLength, splitPrefix } from './appended-prefix.ts';
 import { copyStays } from './dropping.ts';
 import { refusal } from './named.ts';
-import type { Nudges } from './nudges.ts';
 
 export type Take = (source: AsyncIterable<Uint8Array>) => Promise<Appended>;
 
 /** @throws No  CANNOT, before any byte was asked for */
-export function appendTo(world: World, who: Who, folder: FolderRecord, nudges: Nudges): Take {
+export function appendTo(world: World, who: Who, folder: FolderRecord): Take {
   const refused = appendRefusal(folder.role);
   if (refused) throw refusal(refused);
   const action = folder.role as ActionFolder;
@@ -28,7 +27,8 @@ export function appendTo(world: World, who: Who, folder: FolderRecord, nudges: N
     ? (source) => releaseIdentical(world, who, action, source)
     : async (source) => {
         await keepForTraining(world, who, action, source);
-        nudges.nudge(who.actor.account, action);
+        // Sessions in that folder are told; what is kept is kept, also if that cannot be read just now.
+        await world.feed.refresh().catch(() => undefined);
         return {};
       };
 }

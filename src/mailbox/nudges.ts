@@ -2,7 +2,7 @@
 import type { ActionFolder, Change } from '#store/model';
 import type { Feed, Sink } from './feed.ts';
 
-/** `uid`: the highest UID that was given there, 0 if none was. */
+/** `uid`: the highest UID that was given there, 0 if none was (APPEND onto Spam and Not Spam). */
 export type Nudge = (uid: number) => void;
 
 export class Nudges implements Sink {
@@ -25,11 +25,6 @@ export class Nudges implements Sink {
     };
   }
 
-  /** For a drop that has no line in the log, because no entry was moved by it (APPEND onto Spam and Not Spam). */
-  nudge(account: string, folder: ActionFolder): void {
-    this.#call(`${folder} ${account}`, 0);
-  }
-
   apply(changes: readonly Change[]): void {
     if (this.#listeners.size === 0) return;
     const highest = new Map<string, number>();
@@ -38,10 +33,6 @@ export class Nudges implements Sink {
         const key = `${folder} ${account}`;
         highest.set(key, Math.max(highest.get(key) ?? 0, uid));
       }
-    for (const [key, uid] of highest) this.#call(key, uid);
-  }
-
-  #call(key: string, uid: number): void {
-    for (const nudge of [...(this.#listeners.get(key) ?? [])]) nudge(uid);
+    for (const [key, uid] of highest) for (const nudge of [...(this.#listeners.get(key) ?? [])]) nudge(uid);
   }
 }

@@ -111,7 +111,7 @@ export class AccountSession implements Session {
   }
 
   async append(message: Appending): Promise<Take> {
-    return appendTo(this.#world, this.#who, named(this.#world, message.folder, 'TRYCREATE'), this.#shared.nudges);
+    return appendTo(this.#world, this.#who, named(this.#world, message.folder, 'TRYCREATE'));
   }
 
   onNotice(tell: (sentence: string) => void): () => void {

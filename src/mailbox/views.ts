@@ -50,12 +50,14 @@ export class Views implements Sink {
     }
     slot.users++;
     try {
-      if (slot.view && !slot.loading) {
-        await this.#feed.refresh();
-        return slot.view;
+      if (!slot.view && !slot.loading) {
+        slot.loading = this.#load(slot);
+        return await slot.loading;
       }
-      slot.loading ??= this.#load(slot);
-      return await slot.loading;
+      // Its snapshot may be older than this call, and so may be what was read of the log.
+      const view = slot.loading ? await slot.loading : slot.view!;
+      await this.#feed.refresh();
+      return view;
     } catch (error) {
       this.#leave(slot);
       throw error;

@@ -14,7 +14,9 @@ import type {
   Actor,
   DropMode,
   Entry,
+  EntryId,
   Folder,
+  MessageId,
   ModSeq,
   ReadableFolder,
   Scope,
@@ -379,6 +381,16 @@ export function appendForTraining(
   const step = trainingStep(drop.action);
   if (step === undefined) throw new TypeError(`${drop.action} trains nothing`);
   const { account } = drop.actor;
+  // For whoever has the folder open; nothing of it is in any view, so the line is about no message.
+  tx.log({
+    kind: 'drop',
+    uid: 0 as Uid,
+    folder: drop.action as ActionFolder,
+    entryId: 0 as EntryId,
+    messageId: 0 as MessageId,
+    owner: '',
+    account,
+  });
   const before: { class: string } | undefined = tx.sql(text.taught).get(account, message.bytes.sha256);
   if (before?.class === classOf(step)) {
     giveUp(tx, message);

@@ -326,6 +326,15 @@ t.test('what comes while a view is being loaded is neither missed nor shown twic
   await refreshed;
   t.strictSame(uidsOf(view), [3]);
   t.strictSame([view.uidNext, view.highestModSeq], [4, 4]);
+
+  const later = store.hold();
+  const trash = views.acquire(everything, 'trash');
+  await new Promise(setImmediate);
+  store.write({ ...enter(5), folder: 'trash' }); // after that snapshot, and nobody rings
+  const joined = views.acquire(everything, 'trash').then((shared) => uidsOf(shared));
+  later();
+  await trash;
+  t.ok((await joined).includes(5), 'who comes while it is being loaded sees what was there when they came');
 });
 
 t.test('however many ask at once, the log is read once for those that came before and once for the rest', async (t) => {

@@ -17,8 +17,12 @@ async function append(store: Store, action: ActionName, text: string, account = 
 
 export default async function contract(t: Test, open: OpenHarness): Promise<void> {
   const test = await d.inOneStore(t, open);
-  await test('onto Spam and Not Spam: message and job, no entry', async (t, { store }) => {
+  await test('onto Spam and Not Spam: message and job, no entry', async (t, { store, again }) => {
+    const before = await store.changes.end();
     t.equal(await append(store, 'spam', 'One.'), true);
+    const { changes } = await (await again()).changes.since(before, 10);
+    t.match(changes, [{ kind: 'drop', folder: 'spam', account: ada, uid: 0 }], 'sessions of any process can be told');
+    t.equal((await store.views.top(recipient(ada), 'spam')).uidNext, 1, 'it has no UID');
     t.equal((await store.views.load(recipient(ada), 'trash')).uids.length, 0);
     const [job] = await d.claim(store);
     t.match(job, { step: 'train-spam', entryId: undefined, actor: { account: ada } });
@@ -32,7 +36,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     store,
   }) => {
     t.equal(await append(store, 'spam', 'Three.'), true);
+    const before = await store.changes.end();
     t.equal(await append(store, 'spam', 'Three.'), false);
+    t.strictSame(await d.log(store, before), ['drop spam 0'], 'told all the same');
     t.equal(await append(store, 'spam', 'Two.'), true, 'other bytes');
     t.equal(await append(store, 'spam', 'Three.', ben), true, 'another account');
     t.equal(await append(store, 'not-spam', 'Three.'), true, 'another class');
