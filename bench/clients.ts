@@ -12,6 +12,7 @@ export class Imap {
   private constructor(socket: net.Socket) {
     this.#socket = socket;
     socket.on('data', (data) => this.#waiting?.(data));
+    socket.on('error', () => undefined); // whoever waits hears of the close
   }
 
   static async connect(port: number): Promise<Imap> {
@@ -29,14 +30,15 @@ export class Imap {
     return new Promise((resolve, reject) => {
       let bytes = 0;
       this.#tail = '';
-      this.#socket.once('close', () => reject(new Error('the connection was closed')));
+      const closed = () => reject(new Error('the connection was closed'));
+      this.#socket.once('close', closed);
       this.#waiting = (data) => {
         bytes += data.length;
         const last = data.length > 512 ? data.subarray(data.length - 512).toString('latin1') : data.toString('latin1');
         this.#tail = (this.#tail + last).slice(-512);
         if (!end.test(this.#tail)) return;
         this.#waiting = undefined;
-        this.#socket.removeAllListeners('close');
+        this.#socket.off('close', closed);
         resolve({ bytes, tail: this.#tail });
       };
     });

@@ -1,14 +1,13 @@
 /** A private Dovecot 2.3 (sdbox) on loopback, the measure of speed. Needs root, dovecot-imapd and dovecot-lmtpd. */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, listening, type Peer, pssKilobytes } from './peer.ts';
+import { end, freePort, listening, type Peer, pssKilobytes } from './peer.ts';
 
-export async function startDovecot(): Promise<Peer | string> {
+export async function makeDovecot(): Promise<Peer | string> {
   try {
-    execFileSync('dovecot', ['--version']);
+    execFileSync('dovecot', ['--version'], { stdio: 'ignore' });
   } catch {
     return 'Dovecot is not installed (apt-get install dovecot-imapd dovecot-lmtpd)';
   }
@@ -18,6 +17,7 @@ export async function startDovecot(): Promise<Peer | string> {
   mkdirSync(join(root, 'mail'));
   execFileSync('chown', ['mail:mail', join(root, 'mail')]);
   const [imapPort, lmtpPort] = [await freePort(), await freePort()];
+  const password = 'bench-secret';
   const file = join(root, 'dovecot.conf');
   writeFileSync(
     file,
@@ -31,6 +31,7 @@ ssl = no
 disable_plaintext_auth = no
 first_valid_uid = 1
 mail_location = sdbox:${root}/mail/%u
+lmtp_add_received_header = no
 mail_max_userip_connections = 5000
 namespace inbox {
   inbox = yes
@@ -41,7 +42,7 @@ namespace inbox {
 }
 passdb {
   driver = static
-  args = password=secret
+  args = password=${password}
 }
 userdb {
   driver = static
@@ -71,20 +72,23 @@ service lmtp {
 }
 `,
   );
-  const child = spawn('dovecot', ['-F', '-c', file], { stdio: 'inherit' });
-  await listening(imapPort);
+  let child: ChildProcess | undefined;
   return {
     name: 'dovecot',
     imapPort,
     lmtpPort,
-    user: 'ada@harbour.example',
-    password: 'secret',
-    recipient: 'ada@harbour.example',
+    password,
     folder: 'INBOX',
-    memoryKilobytes: () => pssKilobytes(child.pid!, true),
+    addUser() {}, // any name will do
+    async start() {
+      child = spawn('dovecot', ['-F', '-c', file], { stdio: 'inherit' });
+      await listening(imapPort);
+    },
     async stop() {
-      child.kill();
-      if (child.exitCode === null) await once(child, 'exit');
+      if (child) await end(child);
+    },
+    memoryKilobytes: () => (child?.pid ? pssKilobytes(child.pid, true) : Number.NaN),
+    remove() {
       rmSync(root, { recursive: true, force: true });
     },
   };

@@ -1,52 +1,56 @@
 /** Lazaret as it is installed: the built program in a process of its own, the embedded store, durable. */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, listening, type Peer, pssKilobytes } from './peer.ts';
+import { end, freePort, listening, type Peer, pssKilobytes } from './peer.ts';
 
 const program = join(import.meta.dirname, '../dist/src/main.js');
 
-export async function startLazaret(): Promise<Peer> {
+export async function makeLazaret(): Promise<Peer & { readonly store: string }> {
   if (!existsSync(program)) throw new Error('dist/ is missing: npm run build');
   const root = mkdtempSync(join(tmpdir(), 'bench-lazaret-'));
   const [imapPort, lmtpPort] = [await freePort(), await freePort()];
   const config = join(root, 'lazaret.yaml');
+  const store = `sqlite:${root}/lazaret.db`;
+  const password = 'bench-secret';
   writeFileSync(
     config,
     `hostname: bench.example
-store: sqlite:${root}/lazaret.db
+store: ${store}
 imap: { listen: ["127.0.0.1:${imapPort}"], allowCleartextLogin: true, maxConnectionsPerUser: 5000 }
 intake: { lmtp: ["127.0.0.1:${lmtpPort}"], smtp: [], handOverDomains: [bench.example] }
 release: { undoSeconds: 3600 }
 log: { level: warn }
 `,
   );
-  execFileSync(
-    process.execPath,
-    [program, 'account', 'add', 'ada@harbour.example', '--password-stdin', '--config', config],
-    {
-      input: 'secret\n',
-      stdio: ['pipe', 'ignore', 'inherit'],
-    },
-  );
-  const child = spawn(process.execPath, [program, 'serve', '--config', config], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  await listening(imapPort);
+  // For a profiler, e.g. --cpu-prof: options of Node for the server alone.
+  const nodeOptions = process.env.BENCH_NODE_OPTIONS?.split(' ') ?? [];
+  let child: ChildProcess | undefined;
   return {
     name: 'lazaret',
+    store,
     imapPort,
     lmtpPort,
-    user: 'ada@harbour.example',
-    password: 'secret',
-    recipient: 'ada@harbour.example',
+    password,
     folder: 'Caught',
-    memoryKilobytes: () => pssKilobytes(child.pid!),
+    addUser(address) {
+      execFileSync(process.execPath, [program, 'account', 'add', address, '--password-stdin', '--config', config], {
+        input: `${password}\n`,
+        stdio: ['pipe', 'ignore', 'inherit'],
+      });
+    },
+    async start() {
+      child = spawn(process.execPath, [...nodeOptions, program, 'serve', '--config', config], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      await listening(imapPort);
+    },
     async stop() {
-      child.kill();
-      if (child.exitCode === null) await once(child, 'exit');
+      if (child) await end(child);
+    },
+    memoryKilobytes: () => (child?.pid ? pssKilobytes(child.pid) : Number.NaN),
+    remove() {
       rmSync(root, { recursive: true, force: true });
     },
   };

@@ -15,10 +15,11 @@ const words = 'harbour quay anchor rope sail crane invoice meeting storm tide la
   ' ',
 );
 
-export function message(at: number): Buffer {
+/** The message of this number. `short`: with a body of one line. */
+export function message(at: number, length: 'usual' | 'short' = 'usual'): Buffer {
   const random = numbers(at + 1);
   const word = () => words[Math.floor(random() * words.length)]!;
-  const size = Math.min(65536, Math.round(6000 * Math.exp(random() * 1.4 - 0.5)));
+  const size = length === 'short' ? 1 : Math.min(65536, Math.round(6000 * Math.exp(random() * 1.4 - 0.5)));
   const sender = `${word()}${at % 977}@${word()}.example`;
   const head = [
     `Received: from mail.${word()}.example (mail.${word()}.example [192.0.2.${at % 250}])`,
@@ -40,7 +41,7 @@ export function message(at: number): Buffer {
     }
     return out;
   };
-  if (at % 20 !== 0)
+  if (at % 20 !== 0 || length === 'short')
     return Buffer.from([...head, 'Content-Type: text/plain; charset=us-ascii', '', ...lines(size), ''].join('\r\n'));
   const attachment = Buffer.from(lines(size).join('\n')).toString('base64').replace(/.{76}/g, '$&\r\n');
   return Buffer.from(

@@ -1,4 +1,5 @@
 /** What a server under measurement looks like from outside. */
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
@@ -7,14 +8,25 @@ export interface Peer {
   readonly name: string;
   readonly imapPort: number;
   readonly lmtpPort: number;
-  readonly user: string;
   readonly password: string;
-  readonly recipient: string;
   /** Where arriving mail is seen. */
   readonly folder: string;
+  /** Makes a mailbox for this address. */
+  addUser(address: string): void;
+  start(): Promise<void>;
+  /** Ends the server; what it keeps stays. */
+  stop(): Promise<void>;
   /** Memory that its processes have for themselves (PSS). */
   memoryKilobytes(): number;
-  stop(): Promise<void>;
+  /** After `stop`: nothing is left of it. */
+  remove(): void;
+}
+
+/** Ends a process and waits for it. */
+export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill();
+  await once(child, 'exit');
 }
 
 export async function freePort(): Promise<number> {

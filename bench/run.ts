@@ -1,211 +1,102 @@
 /**
- * `npm run bench`: Lazaret beside Dovecot, one run, the same messages, the same clients. Prints medians and ratios; quote
- * the ratios, machines differ. Options: --entries 10000,100000  --only WORD  --json  --runs N.
+ * `npm run bench`: Lazaret beside Dovecot, one run, the same messages, the same clients. Quote the ratios, machines differ.
+ * Each size has a mailbox of its own. docs/performance.md says what the figures mean.
  */
 import { parseArgs } from 'node:util';
-import { Imap, Lmtp } from './clients.ts';
-import { startDovecot } from './dovecot.ts';
-import { startLazaret } from './lazaret.ts';
-import { message } from './mail.ts';
+import { makeDovecot } from './dovecot.ts';
+import { Figures } from './figures.ts';
+import { fillStore, handOver } from './fill.ts';
+import { makeLazaret } from './lazaret.ts';
+import { arrivals, type Bench, firstOpen, idleMemory, logins, moves, reads } from './measure.ts';
 import type { Peer } from './peer.ts';
+
+const usage = `npm run bench -- [options]
+  --entries 10000,100000  sizes of the folder
+  --runs 5                runs of which the median is taken
+  --only WORDS            only what has these words in its name; a comma between several
+  --fill lmtp|store       store: Lazaret's messages (short ones) are put straight into its store, for very large sizes
+  --alone                 without Dovecot
+  --json                  figures as JSON
+`;
 
 const { values: options } = parseArgs({
   options: {
     entries: { type: 'string', default: '10000,100000' },
-    only: { type: 'string', default: '' },
     runs: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+    fill: { type: 'string', default: 'lmtp' },
+    alone: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
+const sizes = options.entries.split(',').map(Number);
 const runs = Number(options.runs);
-const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+if (options.help || !sizes.every((size) => size >= 1000) || !(runs >= 1) || !/^(lmtp|store)$/.test(options.fill)) {
+  process.stderr.write(usage);
+  process.exit(options.help ? 0 : 2);
+}
+const words = options.only.split(',');
+const wanted = (what: string) => words.some((word) => what.includes(word));
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
-interface Row {
-  readonly what: string;
-  readonly entries: number;
-  readonly unit: string;
-  readonly [peer: string]: number | string;
-}
-const rows: Row[] = [];
-const figures = new Map<string, { what: string; entries: number; unit: string; peers: Map<string, number> }>();
-function note(what: string, entries: number, unit: string, peer: Peer, value: number): void {
-  const key = `${what}/${entries}`;
-  const row = figures.get(key) ?? { what, entries, unit, peers: new Map() };
-  row.peers.set(peer.name, value);
-  figures.set(key, row);
-  say(`  ${peer.name}: ${what} @${entries}: ${value.toFixed(2)} ${unit}`);
-}
+const figures = new Figures();
+const lazaret = await makeLazaret();
+const peers: Peer[] = [lazaret];
+const missing = options.alone ? 'not asked for' : await makeDovecot();
+if (typeof missing !== 'string') peers.push(missing);
 
-/** Hands over messages from `from` to `to` on so many connections; answers messages a second. */
-async function fill(peer: Peer, from: number, to: number, connections: number): Promise<number> {
-  const lines = await Promise.all(Array.from({ length: connections }, () => Lmtp.connect(peer.lmtpPort)));
-  const ready = Array.from({ length: Math.min(to - from, 2000) }, (_, at) => message(from + at));
-  let next = from;
-  const start = performance.now();
-  await Promise.all(
-    lines.map(async (line) => {
-      while (next < to) {
-        const at = next++;
-        await line.send(peer.recipient, ready[at - from] ?? message(at));
-      }
-      line.end();
-    }),
-  );
-  return ((to - from) / (performance.now() - start)) * 1000;
-}
-
-const headerFetch =
-  'UID FETCH 1:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority ' +
-  'X-Priority References Newsgroups In-Reply-To Content-Type Reply-To Received)])';
-
-async function selected(peer: Peer): Promise<Imap> {
-  const client = await Imap.connect(peer.imapPort);
-  await client.login(peer.user, peer.password);
-  await client.command(`SELECT ${peer.folder}`);
-  return client;
-}
-
-async function times(peer: Peer, what: string, entries: number, text: (run: number) => string): Promise<void> {
-  if (options.only && !what.includes(options.only)) return;
-  const client = await selected(peer);
-  const taken: number[] = [];
-  for (let run = 0; run < runs; run++) taken.push((await client.command(text(run))).ms);
-  client.end();
-  note(what, entries, 'ms', peer, median(taken));
-}
-
-async function folderFigures(peer: Peer, entries: number): Promise<void> {
-  const client = await selected(peer);
-  const selects: number[] = [];
-  for (let run = 0; run < runs * 2; run++) selects.push((await client.command(`SELECT ${peer.folder}`)).ms);
-  note('SELECT', entries, 'ms', peer, median(selects));
-  client.end();
-  await times(peer, 'FETCH FLAGS', entries, () => 'UID FETCH 1:* (UID FLAGS)');
-  await times(peer, 'header fetch', entries, () => headerFetch);
-  await times(peer, 'ENVELOPE BODYSTRUCTURE', entries, () => 'FETCH 1:* (UID ENVELOPE BODYSTRUCTURE)');
-  await times(peer, 'BODY.PEEK[] of 100', entries, (run) => `FETCH ${run * 100 + 1}:${run * 100 + 100} (BODY.PEEK[])`);
-  await times(peer, 'SEARCH UNSEEN', entries, () => 'UID SEARCH UNSEEN');
-  await times(peer, 'SEARCH SUBJECT', entries, () => 'UID SEARCH SUBJECT "lantern tide 12"');
-  await times(peer, 'SEARCH FROM', entries, () => 'UID SEARCH FROM "ledger500@"');
-  const mover = await selected(peer);
-  const moves: number[] = [];
-  for (let run = 0; run < Math.min(runs, 3); run++) {
-    const uids = await firstUids(mover, 1000);
-    moves.push((await mover.command(`UID MOVE ${uids} Release`)).ms);
-  }
-  note('UID MOVE of 1,000', entries, 'ms', peer, median(moves));
-  mover.end();
-}
-
-/** `a:b` spanning the first `count` messages (UIDs grow with message numbers, so one range does). */
-async function firstUids(client: Imap, count: number): Promise<string> {
-  const uid = async (number: number) => /UID (\d+)/.exec((await client.command(`FETCH ${number} (UID)`)).tail)?.[1];
-  return `${await uid(1)}:${await uid(count)}`;
-}
-
-async function arrival(peer: Peer, entries: number): Promise<void> {
-  const watcher = await selected(peer);
-  const sender = await Lmtp.connect(peer.lmtpPort);
-  const taken: number[] = [];
-  watcher.write('idle IDLE\r\n');
-  await watcher.until(/\+ [^\r\n]*\r\n$/);
-  for (let run = 0; run < runs * 2; run++) {
-    const seen = watcher.until(/EXISTS\r\n(\* \d+ RECENT\r\n)?$/);
-    const start = performance.now();
-    await sender.send(peer.recipient, message(5_000_000 + entries + run));
-    await seen;
-    taken.push(performance.now() - start);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  note('arrival to EXISTS', entries, 'ms', peer, median(taken));
-  watcher.end();
-  sender.end();
-}
-
-async function idleMemory(peer: Peer, entries: number): Promise<void> {
-  const first = await selected(peer);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  const before = peer.memoryKilobytes();
-  const clients: Imap[] = [];
-  for (let at = 0; at < 1000; at++) {
-    const client = await selected(peer);
-    client.write('idle IDLE\r\n');
-    await client.until(/\+ [^\r\n]*\r\n$/);
-    clients.push(client);
-  }
-  await new Promise((resolve) => setTimeout(resolve, 3000));
-  note('memory of an idle connection', entries, 'KB', peer, (peer.memoryKilobytes() - before) / 1000);
-  for (const client of clients) client.end();
-  first.end();
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-}
-
-async function logins(peer: Peer, entries: number): Promise<void> {
-  const end = performance.now() + 4000;
-  let count = 0;
-  await Promise.all(
-    Array.from({ length: 16 }, async () => {
-      while (performance.now() < end) {
-        const client = await Imap.connect(peer.imapPort);
-        await client.login(peer.user, peer.password);
-        client.end();
-        count++;
-      }
-    }),
-  );
-  note('logins, 16 connections', entries, '/s', peer, count / 4);
-}
-
-const peers: Peer[] = [await startLazaret()];
-const dovecot = await startDovecot();
-if (typeof dovecot === 'string') say(`Without Dovecot: ${dovecot}`);
-else peers.push(dovecot);
-try {
-  let filled = 0;
-  for (const size of options.entries.split(',').map(Number)) {
-    const probes = size > filled + 2500 ? [1, 8] : [];
-    let at = filled;
-    for (const connections of probes) {
-      const count = connections === 1 ? 500 : 2000;
-      for (const peer of peers)
-        note(
-          `LMTP intake, ${connections} connections`,
-          size,
-          '/s',
-          peer,
-          await fill(peer, at, at + count, connections),
-        );
-      at += count;
-    }
+async function fill(size: number, user: string): Promise<void> {
+  let at = 0;
+  for (const [connections, count] of [[1, 500] as const, [8, 2000] as const]) {
+    const what = `LMTP intake, ${connections} connection${connections > 1 ? 's' : ''}`;
+    if (options.fill !== 'lmtp' || size < at + count) continue;
     for (const peer of peers) {
-      say(`filling ${peer.name} up to ${size}`);
-      await fill(peer, at, size, 8);
+      const rate = await handOver(peer, user, at, at + count, connections);
+      if (wanted(what)) figures.add(peer.name, { what, entries: size, unit: '/s', value: rate });
     }
-    filled = size;
-    for (const peer of peers) await arrival(peer, size);
-    for (const peer of peers) await folderFigures(peer, size);
-    for (const peer of peers) await logins(peer, size);
-    for (const peer of peers) await idleMemory(peer, size);
+    at += count;
   }
-} finally {
-  for (const peer of peers) await peer.stop();
+  for (const peer of peers) {
+    say(`  filling ${peer.name}`);
+    if (peer !== lazaret || options.fill === 'lmtp') await handOver(peer, user, at, size, 8);
+    else {
+      await lazaret.stop();
+      await fillStore(lazaret.store, user, at, size);
+      await lazaret.start();
+    }
+  }
 }
 
-for (const { what, entries, unit, peers: values } of figures.values()) {
-  const ours = values.get('lazaret')!;
-  const theirs = values.get('dovecot');
-  rows.push({ what, entries, unit, lazaret: ours, ...(theirs ? { dovecot: theirs, ratio: ours / theirs } : {}) });
+async function measure(size: number): Promise<void> {
+  const user = `n${size}@harbour.example`;
+  say(`${size} messages`);
+  for (const peer of peers) peer.addUser(user);
+  await fill(size, user);
+  for (const peer of peers) {
+    await peer.stop();
+    await peer.start();
+    const bench: Bench = { peer, figures, user, entries: size, runs, wanted };
+    for (const step of [firstOpen, reads, arrivals, logins, idleMemory, moves]) await step(bench);
+  }
 }
-if (options.json) console.log(JSON.stringify(rows, null, 1));
-else
-  console.table(
-    rows.map((row) => ({
-      ...row,
-      ...Object.fromEntries(
-        Object.entries(row)
-          .filter(([, v]) => typeof v === 'number')
-          .map(([k, v]) => [k, Number((v as number).toFixed(k === 'entries' ? 0 : 2))]),
-      ),
-    })),
-  );
+
+async function stop(): Promise<void> {
+  for (const peer of peers) {
+    await peer.stop();
+    peer.remove();
+  }
+}
+
+process.once('SIGINT', () => void stop().finally(() => process.exit(130)));
+try {
+  for (const peer of peers) await peer.start();
+  for (const size of sizes) await measure(size);
+} finally {
+  await stop();
+}
+
+const doubts = figures.doubts();
+const skipped = typeof missing === 'string' ? [`Without Dovecot: ${missing}`] : [];
+if (options.json) console.log(JSON.stringify({ figures: figures.lines(), doubts, skipped }, null, 1));
+else console.log([figures.table(), ...doubts.map((doubt) => `Not the same answer? ${doubt}`), ...skipped].join('\n'));

@@ -1,0 +1,71 @@
+/** Puts messages into a mailbox: over LMTP, as a filter would, or straight into Lazaret's store where there shall be many. */
+import { admitMessage } from '#app/ingest/admit';
+import { AddressBook } from '#app/policy/addresses';
+import { openStore } from '#store/open';
+import { Lmtp } from './clients.ts';
+import { message } from './mail.ts';
+import type { Peer } from './peer.ts';
+
+/** Hands over messages `from` to `to` on so many connections; answers messages a second. */
+export async function handOver(
+  peer: Peer,
+  recipient: string,
+  from: number,
+  to: number,
+  connections: number,
+): Promise<number> {
+  const lines = await Promise.all(Array.from({ length: connections }, () => Lmtp.connect(peer.lmtpPort)));
+  // Made beforehand where the rate is wanted, for making them costs about what handing them over does.
+  const ready = Array.from({ length: Math.min(to - from, 2500) }, (_, at) => message(from + at));
+  let next = from;
+  const start = performance.now();
+  await Promise.all(
+    lines.map(async (line) => {
+      while (next < to) {
+        const at = next++;
+        await line.send(recipient, ready[at - from] ?? message(at));
+      }
+      line.end();
+    }),
+  );
+  return ((to - from) / (performance.now() - start)) * 1000;
+}
+
+/**
+ * The same way in behind the listener (one admission, eight at a time), without its durability: for sizes at which LMTP
+ * would take hours. The server must not run.
+ */
+export async function fillStore(url: string, recipient: string, from: number, to: number): Promise<void> {
+  const store = await openStore(url, { durable: false });
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const setting = {
+    store,
+    book: new AddressBook({}),
+    handOverDomains: [],
+    releaseKey: new Uint8Array(32),
+    onEvent() {},
+    log,
+  };
+  let next = from;
+  const one = async () => {
+    while (next < to) {
+      const bytes = message(next++, 'short');
+      await admitMessage(setting, {
+        source: (async function* () {
+          yield bytes;
+        })(),
+        sender: 'sender@bench.example',
+        recipients: [{ address: recipient }],
+        params: {},
+        direction: 'incoming',
+        filter: 'auto',
+        repeat: true,
+      });
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: 32 }, one));
+  } finally {
+    await store.close();
+  }
+}
