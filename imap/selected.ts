@@ -177,6 +177,11 @@ export class Selected {
     }
   }
 
+  /** Whether some of these messages are gone, of which this client was not told yet. */
+  lacks(uids: Uint32Array): boolean {
+    return this.#gone().some((uid) => indexOf(uids, uids.length, uid) >= 0);
+  }
+
   /** FETCH: the answers about to be written hold the flags of these messages as they are now, or later ones. */
   telling(uids: readonly number[]): void {
     const { view } = this.mailbox;

@@ -1,4 +1,7 @@
-/** FETCH and UID FETCH: RFC 3501 §6.4.5. Items and their answers are fetch/'s; this names the messages. */
+/**
+ * FETCH and UID FETCH: RFC 3501 §6.4.5. Items and their answers are fetch/'s; this names the messages. Of one that is gone, and whose
+ * EXPUNGE this client was not told yet, nothing is said but the code of RFC 5530 §3: a NOOP will tell.
+ */
 import { type FetchPlan, parseFetch, runFetch } from '#imap/fetch/index';
 import type { SequenceSet } from '../wire/sequence-set.ts';
 import type { Command } from './command.ts';
@@ -18,6 +21,8 @@ export const fetch: Command<{ set: SequenceSet; plan: FetchPlan }> = {
     const onSeen = (seen: readonly number[]) => selected.telling(seen);
     await runFetch({ plan, mailbox, uids, numbers, uidCommand, condstore, out, onSeen });
     selected.told();
+    if (plan.changedSince === undefined && selected.lacks(uids))
+      return ctx.ok('Fetched, but some are no longer here', 'EXPUNGEISSUED');
     return ctx.ok('Fetched');
   },
 };
