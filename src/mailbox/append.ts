@@ -3,14 +3,14 @@
  * what is delivered are the stored ones. Onto Spam and Not Spam the message is kept until it was learned from. Anywhere
  * else it is refused before the bytes are sent.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { sees } from '#app/policy/permissions';
 import { appendRefusal } from '#app/quarantine/actions';
 import { type FolderRecord, folderOf } from '#app/quarantine/folders';
 import type { Appended } from '#imap/backend';
 import { No } from '#imap/errors';
 import { Summarizer } from '#imap/mime/summary';
-import type { ActionFolder, Entry, EntryId } from '#store/model';
+import type { ActionFolder, Entry, EntryId, Message } from '#store/model';
 import type { Who, World } from './account.ts';
 import { idIn, shownLength, splitPrefix } from './appended-prefix.ts';
 import { copyStays } from './dropping.ts';
@@ -41,13 +41,14 @@ async function releaseIdentical(
 ): Promise<Appended> {
   const { prefix, rest } = await splitPrefix(source);
   const shown = await shownEntry(world, who, prefix);
-  const hash = createHash('sha256').update(prefix.slice(shown?.prefixLength ?? 0), 'latin1');
-  const digests = await hashToEnd(hash, rest);
+  const top = Buffer.from(prefix.slice(shown?.prefixLength ?? 0), 'latin1');
+  const { digests, size } = await hashToEnd(top, rest);
 
   let entry: Entry | undefined;
   if (shown) {
     const message = await world.store.messages.get(shown.entry.messageId);
-    if (message && digests.includes(message.sha256)) entry = shown.entry;
+    if (message && (digests.includes(message.sha256) || (await isShownAs(world, message, digests, size))))
+      entry = shown.entry;
   } else {
     const found = new Map<EntryId, Entry>();
     for (const digest of digests)
@@ -97,19 +98,34 @@ async function shownEntry(
   return prefixLength === undefined ? undefined : { entry, prefixLength };
 }
 
+/** Whether these are digests of the message as clients see it where it has a NUL: 0x80 in its place (DESIGN §7.7). */
+async function isShownAs(world: World, message: Message, digests: readonly string[], size: number): Promise<boolean> {
+  if (message.size !== size && message.size !== size + 2) return false;
+  const hash = createHash('sha256');
+  for await (const chunk of world.store.messages.read(message.id))
+    hash.update(chunk.includes(0) ? chunk.map((octet) => (octet === 0 ? 0x80 : octet)) : chunk);
+  return digests.includes(hash.digest('hex'));
+}
+
 /** SHA-256 of all, and, for what does not end in CRLF, of the same with the CRLF that SMTP puts there (DESIGN §7.12). */
-async function hashToEnd(hash: Hash, source: AsyncIterable<Uint8Array>): Promise<readonly string[]> {
+async function hashToEnd(
+  top: Uint8Array,
+  source: AsyncIterable<Uint8Array>,
+): Promise<{ readonly digests: readonly string[]; readonly size: number }> {
+  const hash = createHash('sha256').update(top);
+  let size = top.length;
   let last = 0;
   let beforeLast = 0;
   for await (const chunk of source) {
     hash.update(chunk);
+    size += chunk.length;
     if (chunk.length === 0) continue;
     beforeLast = chunk.length > 1 ? chunk[chunk.length - 2]! : last;
     last = chunk[chunk.length - 1]!;
   }
   const endsRight = beforeLast === 0x0d && last === 0x0a;
   const withCrlf = hash.copy().update('\r\n').digest('hex');
-  return endsRight ? [hash.digest('hex')] : [hash.digest('hex'), withCrlf];
+  return { digests: endsRight ? [hash.digest('hex')] : [hash.digest('hex'), withCrlf], size };
 }
 
 async function keepForTraining(

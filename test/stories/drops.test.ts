@@ -2,6 +2,8 @@
 import t from 'tap';
 import type { Targets, Transferred } from '#imap/backend';
 import { No } from '#imap/errors';
+import { StoreBusy } from '#store/errors';
+import type { OpenDrop } from '#store/port';
 import {
   ada,
   adasScopes,
@@ -225,6 +227,94 @@ const byUidOfAll = (uids: readonly number[]): Targets => ({
   ranges: [{ first: uids[0]!, last: uids.at(-1)! }],
 });
 
+t.test('a store that fails between the chunks of a drop', async (t) => {
+  const house = await buildHouse(t);
+  const held: Held[] = [];
+  for (let i = 0; i < 3; i++) held.push(...(await Promise.all(Array.from({ length: 400 }, () => house.hold()))));
+  const all = held.map(({ uid }) => uid).sort((a, b) => a - b);
+  const from = await house.open(ada, 'Caught');
+  const ready = async () => (await house.store.jobs.counts()).ready;
+  /** Before the chunk with this number something happens to the store, or to the drop. */
+  const before = (chunk: number, happens: (drop: OpenDrop) => Promise<void>) => {
+    const { take } = house.store.drops;
+    let taken = 0;
+    return t.intercept(house.store.drops, 'take', {
+      value: async (...args: Parameters<typeof take>) => {
+        if (++taken === chunk) await happens(args[0]);
+        return take(...args);
+      },
+    });
+  };
+  const fails = async () => {
+    throw new StoreBusy('Somebody else writes');
+  };
+
+  let broken = before(2, fails);
+  const copied = await from.copy(bySequence(...all), 'Release', quiet).catch((error: unknown) => error);
+  broken.restore();
+  t.match(copied, { name: 'StoreBusy', temporary: true }, 'a COPY is refused');
+  t.strictSame(uidsOf(from), all, 'and has done nothing: RFC 3501 §6.4.7');
+  t.ok(all.every((uid) => flagsOf(from, uid) === ''));
+  t.equal(await ready(), 0);
+
+  broken = before(1, fails);
+  t.match(await from.move(byUidOfAll(all), 'Release', quiet).catch((error: unknown) => error), { name: 'StoreBusy' });
+  broken.restore();
+  t.strictSame(uidsOf(from), all, 'a MOVE that did not begin is refused, too');
+
+  // It took so long that somebody else ended the drop (DESIGN §7.5): a COPY is rolled back, a MOVE sealed with what it has.
+  const takenOver = async () => {
+    house.advance(31_000);
+    while ((await house.store.housekeep()).more);
+  };
+  broken = before(2, takenOver);
+  const late = await answerOf(from.copy(bySequence(...all), 'Spam', quiet));
+  broken.restore();
+  t.match(late, { code: 'UNAVAILABLE', message: 'It took too long, so nothing was done. Please try again' });
+  t.strictSame(uidsOf(from), all);
+  t.ok(all.every((uid) => flagsOf(from, uid) === ''));
+  t.equal(await ready(), 0);
+
+  broken = before(2, fails);
+  const moved = await from.move(byUidOfAll(all.slice(0, 1_100)), 'Release', quiet);
+  broken.restore();
+  t.match(moved.refusal, {
+    code: 'UNAVAILABLE',
+    message: 'Only 1000 of 1100 messages are done, please try the others again',
+  });
+  t.strictSame(moved.left, all.slice(0, 1_000), 'what was done is said');
+  t.strictSame(moved.copyUid?.from, moved.left);
+  t.strictSame(uidsOf(from), all.slice(1_000));
+  house.advance(10_000);
+  t.equal(await house.work(['deliver'], () => ({ kind: 'done', said: '250 ok', leaveAfterMs: 0 })), 1_000, 'sealed');
+});
+
+t.test('a MOVE whose drop was ended by somebody else goes on with another', async (t) => {
+  const house = await buildHouse(t);
+  const held: Held[] = [];
+  for (let i = 0; i < 3; i++) held.push(...(await Promise.all(Array.from({ length: 400 }, () => house.hold()))));
+  const all = held.map(({ uid }) => uid).sort((a, b) => a - b);
+  const from = await house.open(ada, 'Caught');
+  const { take } = house.store.drops;
+  let chunks = 0;
+  t.intercept(house.store.drops, 'take', {
+    value: async (...args: Parameters<typeof take>) => {
+      if (++chunks === 2) {
+        house.advance(31_000);
+        while ((await house.store.housekeep()).more);
+      }
+      return take(...args);
+    },
+  });
+  const moved = await from.move(byUidOfAll(all), 'Release', quiet);
+  t.equal(moved.refusal, undefined);
+  t.strictSame(moved.left, all);
+  house.advance(10_000);
+  t.equal(await house.work(['deliver'], () => ({ kind: 'done', said: '250 ok', leaveAfterMs: 0 })), 1_200);
+  const drops = new Set(await Promise.all(held.map(async ({ id }) => (await house.entry(id)).dropId)));
+  t.equal(drops.size, 2);
+});
+
 t.test('half of the set already gone', async (t) => {
   const house = await buildHouse(t);
   const held = await Promise.all(Array.from({ length: 10 }, () => house.hold()));
@@ -428,6 +518,33 @@ t.test('a message of several recipients is released for those who are named only
   const own = await house.login(ada);
   const take = await own.append({ folder: 'Release', size: raw.length, flags: [] });
   t.match(await answerOf(take(inPieces(raw))), { uid: { uid: Number } }, 'in her scope there is one');
+});
+
+t.test('APPEND of what was shown, in whichever form it was shown', async (t) => {
+  const house = await buildHouse(t);
+  const session = await house.login(ada);
+  const put = async (bytes: Uint8Array) => {
+    const take = await session.append({ folder: 'Release', size: bytes.length, flags: [] });
+    return answerOf(take(inPieces(bytes)));
+  };
+  // NUL may not stand in a literal, so clients have got 0x80 for it (DESIGN §7.7).
+  const nul = await house.hold({ raw: Buffer.from('Subject: NUL\r\n\r\none \0 two \0\r\n') });
+  const asShown = Buffer.from(`${nul.prefix}Subject: NUL\r\n\r\none \x80 two \x80\r\n`, 'latin1');
+  t.match(await put(Buffer.from(asShown.toString('latin1').replace('\x80', '\x81'), 'latin1')), { code: 'CANNOT' });
+  t.equal((await house.entry(nul.id)).state, 'held');
+  t.match(await put(asShown), { uid: { uid: Number } });
+  t.equal((await house.entry(nul.id)).state, 'dropped');
+
+  // Kept elsewhere from before it failed: other lines of ours are above it now.
+  const failed = await house.hold();
+  const from = await house.open(ada, 'Caught');
+  const before = Buffer.from(await shownText(from, failed.uid), 'latin1');
+  await from.move(bySequence(failed.uid), 'Release', quiet);
+  house.advance(10_000);
+  const prefix = `${failed.prefix}X-Lazaret-Status: failed: 550\r\n`;
+  await house.work(['deliver'], () => ({ kind: 'failed', said: '550', prefix }));
+  t.match(await house.entry(failed.id), { state: 'held', prefix });
+  t.match(await put(before), { uid: { uid: Number } });
 });
 
 t.test('APPEND of what is already on its way', async (t) => {
