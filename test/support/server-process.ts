@@ -1,21 +1,27 @@
 /**
  * The built program as a process of its own, for tests that kill it. Ports and store stay the same over its restarts, as on
- * a real machine.
+ * a real machine; its clock goes on where the last one's had been set.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
-const program = join(root, 'dist/src/main.js');
-const killAt = join(root, 'test/support/kill-at.mjs');
+const built = 'dist/src/main.js';
 
 export interface Ports {
   readonly imap: number;
   readonly lmtp: number;
+}
+
+export interface Start {
+  /** It ends by itself there, as by kill -9 (kill-at.mjs). */
+  readonly killAt?: string;
+  /** Settings on top of the configuration, e.g. LAZARET_RELEASE_UNDO_SECONDS. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export class ServerProcess {
@@ -23,7 +29,12 @@ export class ServerProcess {
   readonly folder: string;
   readonly config: string;
   readonly storeUrl: string;
+  /** How far its clock is ahead of ours from the next start on. */
+  clockOffsetMs = 0;
+  /** From each start to the moment when everybody was answered. */
+  readonly startTimesMs: number[] = [];
   #child: ChildProcess | undefined;
+  #closed: Promise<unknown> = Promise.resolve();
   /** What it wrote to standard error since it was started. */
   log = '';
 
@@ -34,14 +45,18 @@ export class ServerProcess {
     this.storeUrl = `sqlite:${join(folder, 'lazaret.db')}`;
   }
 
-  /** Writes a configuration that delivers to that port; builds the program if it was not built. */
+  /** Writes a configuration that delivers to that port; builds the program if it is older than its sources. */
   static async prepare(
     t: { teardown(end: () => Promise<void>): void },
     hopPort: number,
     settings = '',
   ): Promise<ServerProcess> {
-    if (!existsSync(program)) execFileSync(process.execPath, [join(root, 'tools/build.mjs')]);
+    buildIfOld();
     const folder = mkdtempSync(join(tmpdir(), 'lazaret-process-'));
+    // A copy, so that whoever builds meanwhile changes nothing here.
+    cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+    cpSync(join(root, 'package.json'), join(folder, 'package.json'));
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
     const server = new ServerProcess(folder, { imap: await freePort(), lmtp: await freePort() });
     writeFileSync(
       server.config,
@@ -61,30 +76,35 @@ ${settings}
     return server;
   }
 
-  /** Runs a verb of the command line on the same configuration; answers what it printed. */
-  run(args: readonly string[], input = ''): string {
-    return execFileSync(process.execPath, [program, ...args, '--config', this.config], { input, encoding: 'utf8' });
-  }
-
-  /** Starts it and waits until it listens. With a step: it will end there by itself. */
-  async start(step?: string): Promise<void> {
+  /** Starts it and waits until it listens, or until it has ended at the step where it shall. Answers whether it listens. */
+  async start({ killAt = '', env = {} }: Start = {}): Promise<boolean> {
+    if (this.isRunning) throw new Error('it is running');
     this.log = '';
+    const began = performance.now();
+    // With ./ the store hands it on to its threads.
     const child = spawn(
-      process.execPath,
-      [...(step ? [`--import=${killAt}`] : []), program, 'serve', '--config', this.config],
+      ...plain('--import=./test/support/kill-at.mjs', join(this.folder, built), 'serve', '--config', this.config),
       {
+        cwd: root,
         stdio: ['ignore', 'ignore', 'pipe'],
-        env: { ...process.env, ...(step ? { KILL_AT: step } : {}) },
+        env: { PATH: process.env.PATH, KILL_AT: killAt, CLOCK_OFFSET_MS: String(this.clockOffsetMs), ...env },
       },
     );
     this.#child = child;
+    this.#closed = once(child, 'close');
     child.stderr!.setEncoding('utf8').on('data', (text) => {
       this.log += text;
     });
     for (;;) {
-      if (child.exitCode !== null || child.signalCode !== null)
+      if ((await answers(this.ports.lmtp)) && (await answers(this.ports.imap))) {
+        this.startTimesMs.push(Math.round(performance.now() - began));
+        return true;
+      }
+      if (!this.isRunning) {
+        await this.#closed;
+        if (killAt !== '' && this.diedAt(killAt)) return false;
         throw new Error(`the server ended while it started: ${child.exitCode ?? child.signalCode}\n${this.log}`);
-      if ((await answers(this.ports.lmtp)) && (await answers(this.ports.imap))) return;
+      }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -95,15 +115,34 @@ ${settings}
     await this.ended();
   }
 
+  /** Resolves when it is gone. */
   async ended(): Promise<void> {
-    const child = this.#child;
-    if (child && child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    await this.#closed;
+  }
+
+  /** Whether it ended, and just at that step. */
+  diedAt(step: string): boolean {
+    return this.#child?.signalCode === 'SIGKILL' && this.log.includes(`killed at ${step}\n`);
   }
 
   get isRunning(): boolean {
     const child = this.#child;
     return child !== undefined && child.exitCode === null && child.signalCode === null;
   }
+}
+
+/** Node as it is: the test runner would put itself into every child by NODE_OPTIONS, and halve its speed. */
+const plain = (...args: string[]): [string, string[]] => ['env', ['-u', 'NODE_OPTIONS', process.execPath, ...args]];
+
+/** The newest source against the program: a test of an old build would prove nothing. */
+function buildIfOld(): void {
+  const program = join(root, built);
+  const builtAt = existsSync(program) ? statSync(program).mtimeMs : 0;
+  const isNewer = (folder: string): boolean =>
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true }).some(
+      (file) => file.isFile() && statSync(join(file.parentPath, file.name)).mtimeMs > builtAt,
+    );
+  if (['imap', 'smtp', 'store', 'src'].some(isNewer)) execFileSync(...plain(join(root, 'tools/build.mjs')));
 }
 
 async function freePort(): Promise<number> {
@@ -118,10 +157,11 @@ async function freePort(): Promise<number> {
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1');
-    socket.once('connect', () => {
+    socket.once('data', () => {
       socket.destroy();
       resolve(true);
     });
     socket.once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
   });
 }
