@@ -147,35 +147,30 @@ const sectionColumn: Readonly<Record<SummarySection, string>> = {
   parts: 'parts',
 };
 
-/** One look-up a message: 1000 of them cost some milliseconds, and nothing has to be sorted back into the order of `ids`. */
+/**
+ * All in one row: a row for each message costs ten times the look-up (100,000 messages: 70 ms instead of 700 ms). The left
+ * side of a LEFT JOIN is its outer loop, and json_each goes through `ids` in their order, so that nothing has to be sorted.
+ * Concatenation takes blobs as they are, NUL and invalid UTF-8 included, and a cast makes them one blob again.
+ */
 export function summaries(
   snapshot: Snapshot,
   ids: readonly MessageId[],
   sections: readonly SummarySection[],
 ): PackedSections {
-  const columns = sections.map((section, index) => `${sectionColumn[section]} AS s${index}`);
-  const statement = snapshot.sql(`SELECT ${columns.join(', ')} FROM summaries WHERE message_id = ?`);
-  const ends = new Uint32Array(ids.length * sections.length);
-  const pieces: Uint8Array[] = [];
+  const columns = sections.map((section) => `coalesce(s.${sectionColumn[section]}, x'')`);
+  const lengths = columns.map((column) => `length(${column})`);
+  const row: { bytes: Uint8Array | null; lengths: string | null } = snapshot
+    .sql(
+      `SELECT cast(group_concat(${columns.join(' || ')}, '') AS BLOB) AS bytes,
+        group_concat(${lengths.join(" || ',' || ")}) AS lengths
+        FROM json_each(?) wanted LEFT JOIN summaries s ON s.message_id = wanted.value`,
+    )
+    .get(JSON.stringify(ids));
+  const ends = Uint32Array.from(row.lengths?.split(',') ?? [], Number);
   let end = 0;
-  let at = 0;
-  for (const id of ids) {
-    const row: Record<string, Uint8Array> | undefined = statement.get(id);
-    for (let section = 0; section < sections.length; section += 1) {
-      const piece = row?.[`s${section}`];
-      if (piece) {
-        pieces.push(piece);
-        end += piece.length;
-      }
-      ends[at] = end;
-      at += 1;
-    }
+  for (let at = 0; at < ends.length; at += 1) {
+    end += ends[at]!;
+    ends[at] = end;
   }
-  const bytes = new Uint8Array(end);
-  end = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, end);
-    end += piece.length;
-  }
-  return { bytes, ends };
+  return { bytes: row.bytes ?? new Uint8Array(), ends };
 }
