@@ -131,6 +131,19 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.run(store, d.done()), [`deliver ${a.id}`]);
     t.equal(await d.stands(store, a.id), 'released none -');
     t.strictSame((await store.entries.expunge(stays, d.by())).left, [], 'once more: nothing');
+
+    // It fails, or is undone, before the client gets to its EXPUNGE: what came back is another UID, and not deleted.
+    for (const ends of ['failed', 'undone'] as const) {
+      const b = await held(store, ada);
+      const copied = await d.drop(store, 'release', [b.uid], { mode: 'copy' });
+      const old = { ...stays, uids: [b.uid] };
+      await store.entries.setFlags(old, { op: 'add', flags: ['\\Deleted', '$x'] });
+      if (ends === 'failed') await d.run(store, d.failed);
+      else await d.undo(store, 'release', d.to(copied));
+      t.strictSame((await store.entries.expunge(old, d.by())).left, [], ends);
+      t.equal(await d.stands(store, b.id), 'held caught caught', `${ends}: nothing is discarded`);
+      t.notMatch((await d.view(store)).join(), /Deleted/);
+    }
   });
 
   await test('a repeated drop answers the same pairs and queues nothing twice', async (t, { store, again }) => {
