@@ -16,6 +16,7 @@ function verbs(server: TestApp) {
     `hostname: quarantine.example
 store: sqlite:${join(server.folder, 'lazaret.db')}
 domains: { harbour.example: { aliases: [harbor.example] }, quay.example: }
+release: { undoSeconds: 0 }
 `,
   );
   return (input: string, ...argv: string[]) => pipe(input, ...argv, '--config', config);
@@ -41,7 +42,7 @@ t.test('what is injected reaches every session that may see it, and no other', a
   const his = await login(t, server, 'ben@quay.example');
   await his.ok('SELECT Caught');
   const waited: number[] = [];
-  for (let round = 1; round <= 5; round++) {
+  for (let round = 1; round <= 3; round++) {
     const injected = await run(
       mailAbout(`number ${round}.`),
       'inject',
@@ -58,7 +59,7 @@ t.test('what is injected reaches every session that may see it, and no other', a
     }
     waited.push(performance.now() - ended);
   }
-  // The promise is 500 ms; on a machine that does ten other things one of five is asked to keep it.
+  // The promise is 500 ms; on a machine that does ten other things one of three is asked to keep it.
   t.ok(Math.min(...waited) < 500, waited.map(Math.round).join(', '));
   t.same(await his.ok('NOOP'), []);
   for (const client of [hers, domain, global]) {
