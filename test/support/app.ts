@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { parseAccountName } from '#app/accounts/names';
 import { hashPassword } from '#app/accounts/passwords';
-import { type Addresses, type App, assemble } from '#app/assemble';
+import { type Addresses, type App, type AssembleOptions, assemble } from '#app/assemble';
 import { configFrom } from '#app/config/load';
 import type { ProductEvent } from '#app/observe/events';
 import { silent } from '#app/observe/log';
@@ -30,8 +30,12 @@ export interface TestApp {
   until(kind: ProductEvent['kind'], count?: number): Promise<void>;
 }
 
-/** Settings go on top of the test's own, in the form of the configuration file. */
-export async function startApp(t: Test, settings: Record<string, unknown> = {}): Promise<TestApp> {
+/** Settings go on top of the test's own, in the form of the configuration file; so do options of the store. */
+export async function startApp(
+  t: Test,
+  settings: Record<string, unknown> = {},
+  store: AssembleOptions['store'] = {},
+): Promise<TestApp> {
   const folder = await mkdtemp(join(tmpdir(), 'lazaret-test-'));
   const sink = await Sink.start(t);
   const config = configFrom(
@@ -54,7 +58,7 @@ export async function startApp(t: Test, settings: Record<string, unknown> = {}):
   const app = await assemble(config, {
     log: silent,
     version: 'test',
-    store: { clock, durable: false },
+    store: { clock, durable: false, ...store },
     onEvent(event) {
       events.push(event);
       for (const look of waiting) look();
