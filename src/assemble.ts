@@ -144,7 +144,6 @@ export async function assemble(
         : {}),
       retryForMs,
       onEvent,
-      log,
       now,
     });
     const runner = createRunner({

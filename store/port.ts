@@ -177,7 +177,7 @@ export interface Pair {
 
 export interface Taken {
   readonly pairs: readonly Pair[];
-  /** UIDs whose stay in the source folder is over (all of `pairs` for a MOVE, none for a COPY that stays). */
+  /** UIDs whose stay in the source folder ended by this: for a MOVE all but those that an earlier drop explains. */
   readonly left: readonly Uid[];
   readonly refused: readonly Refusal[];
   /** Asked for, but in no stay that is open in that folder and scope, and no earlier drop of this account explains it. */
@@ -403,7 +403,7 @@ export interface Jobs {
   release(job: ClaimedJob): Promise<void>;
   get(key: string): Promise<Job | undefined>;
   ofDrop(dropId: string): Promise<readonly Job[]>;
-  /** Train jobs that ended with the outcome "no trainer": due again, while the bytes exist. Answers how many. */
+  /** Train jobs that ended with the outcome "no trainer": queued anew, while the bytes exist. Answers how many. */
   retryUntrained(): Promise<number>;
   counts(): Promise<{ readonly [state in Job['state']]: number }>;
 }

@@ -10,6 +10,7 @@ export const version = (createRequire(import.meta.url)('#package') as { version:
 const groups: Readonly<Record<string, string>> = {
   config: 'Settings: print, check, show',
   account: 'Who may log in',
+  training: 'What is learned from',
 };
 
 export interface Io {
@@ -129,7 +130,7 @@ function callOf(command: Command, io: Io): Call {
     texts(name) {
       const value = options[key(name)];
       return Array.isArray(value)
-        ? value.filter((item): item is string => typeof item === 'string' && item !== '')
+        ? value.filter((item): item is string => typeof item === 'string' && item.trim() !== '')
         : [];
     },
     flag: (name) => options[key(name)] === true,

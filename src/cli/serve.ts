@@ -1,17 +1,21 @@
 /**
  * `lazaret serve`: the server. SIGTERM and SIGINT end it cleanly, a second one at once; SIGHUP reads the certificate again.
  */
+import type { ProductEvent } from '#app/observe/events';
 import { Failure, type Verb } from './verb.ts';
 
 /** As long as systemd and docker wait by default before they kill, and a little less. */
 const graceMs = 8_000;
+/** What somebody may have to look after. */
+const badNews: ReadonlySet<ProductEvent['kind']> = new Set(['release-failed', 'training-refused']);
 
 export const serve: Verb = {
   name: 'serve',
   summary: 'run the server',
   about:
     'Listens for mail clients (IMAP) and for the mail filter (LMTP, SMTP), delivers what is released, and trains. ' +
-    'SIGTERM and Ctrl-C end it cleanly; SIGHUP reads certificate and key again, without ending sessions.',
+    'SIGTERM and Ctrl-C end it cleanly; SIGHUP reads certificate and key again, without ending sessions. With --json its ' +
+    'log is JSON, one object a line, whatever `log.format` says.',
   examples: [
     ['lazaret serve --config lazaret.yaml', 'with the settings of a file'],
     ['LAZARET_IMAP_LISTEN=\'["0.0.0.0:1143"]\' lazaret serve', 'with a setting from the environment'],
@@ -25,7 +29,9 @@ export const serve: Verb = {
       import('#app/assemble'),
       import('./program.ts'),
     ]);
-    const log = createLogger(config.log);
+    const log = createLogger(call.json ? { ...config.log, format: 'json' } : config.log);
+    let reload = () => {}; // until there is a server: a reload right after the start must not end it
+    process.on('SIGHUP', () => reload());
     const asked = new Promise<NodeJS.Signals>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) {
         process.once(signal, () => {
@@ -37,17 +43,17 @@ export const serve: Verb = {
     const app = await assemble(config, {
       log,
       version,
-      onEvent: ({ kind, ...facts }) => log.info(facts, kind),
+      onEvent: ({ kind, ...facts }) => log[badNews.has(kind) ? 'warn' : 'info'](facts, kind),
     });
     const addresses = await app.start();
-    process.on('SIGHUP', () => {
+    reload = () => {
       try {
         app.reloadTls();
         log.info({}, 'certificate read again');
       } catch (error) {
         log.error({ error: (error as Error).message }, 'certificate not read; the one before stays in use');
       }
-    });
+    };
     log.info({ version, config: file ?? 'none', store: config.store, ...shown(addresses) }, 'listening');
     const signal = await asked;
     log.info({ signal }, 'stopping');

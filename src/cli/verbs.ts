@@ -12,6 +12,7 @@ import { restore } from './restore.ts';
 import { serve } from './serve.ts';
 import { show } from './show.ts';
 import { spam } from './spam.ts';
+import { trainingRetry } from './training.ts';
 import type { Verb } from './verb.ts';
 
 export const verbs: readonly Verb[] = [
@@ -31,6 +32,7 @@ export const verbs: readonly Verb[] = [
   notSpam,
   discard,
   restore,
+  trainingRetry,
   importMail,
   inject,
 ];

@@ -174,12 +174,9 @@ class Delivery {
     message: Message | undefined,
     said: string,
   ): void {
-    const { onEvent, log } = this.#options;
-    const { id: entryId, owner } = entry;
-    const facts = { entry: entryId, recipient: entry.recipient, account: this.#job.actor.account, said };
-    if (kind === 'release-failed') log.warn(facts, 'a release failed');
-    else log.info(facts, kind === 'released' ? 'released' : 'a release has to wait');
-    onEvent({ kind, entryId, owner, subject: message?.subject ?? '', said });
+    const { id: entryId, owner, recipient } = entry;
+    const { account } = this.#job.actor;
+    this.#options.onEvent({ kind, entryId, owner, recipient, account, subject: message?.subject ?? '', said });
   }
 
   #now(): number {

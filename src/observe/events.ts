@@ -20,6 +20,9 @@ export type ProductEvent =
         | 'training-waits';
       readonly entryId?: number;
       readonly owner: string;
+      /** Of a release: whom it is for, and who asked for it. */
+      readonly recipient?: string;
+      readonly account?: string;
       readonly subject: string;
       readonly said: string;
     }

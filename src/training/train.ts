@@ -4,7 +4,6 @@
  */
 import { retryDelayMs } from '#app/lib/backoff';
 import type { Listener } from '#app/observe/events';
-import type { Log } from '#app/observe/log';
 import type { Ended, Handler } from '#app/quarantine/job-handler';
 import { NotFound } from '#store/errors';
 import type { ClaimedJob } from '#store/model';
@@ -14,10 +13,9 @@ import type { Trainer, TrainingClass } from './trainer.ts';
 export interface TrainOptions {
   readonly store: Pick<Store, 'messages' | 'entries'>;
   readonly trainer?: Trainer;
-  /** After so long since the drop a training that is put off has failed. */
+  /** A training that was put off for so long since it was queued has failed. */
   readonly retryForMs: number;
   readonly onEvent: Listener;
-  readonly log: Log;
   /** The store's time, and chance; for tests. */
   now?(): number;
   random?(): number;
@@ -27,7 +25,7 @@ export interface TrainOptions {
 const noTrainer = 'no trainer';
 
 export function createTrainHandler(options: TrainOptions): Handler {
-  const { store, trainer, retryForMs, onEvent, log, now = Date.now, random = Math.random } = options;
+  const { store, trainer, retryForMs, onEvent, now = Date.now, random = Math.random } = options;
 
   return async (job, signal) => {
     const message = await store.messages.get(job.messageId);
@@ -46,10 +44,7 @@ export function createTrainHandler(options: TrainOptions): Handler {
     if (source.error instanceof NotFound) return { kind: 'failed', said: 'the stored message does not exist any more' };
     if (source.error !== undefined) throw source.error;
     const { said } = outcome;
-    const tell = (kind: 'trained' | 'training-refused' | 'training-waits') => () => {
-      log.info({ ...told, class: klass, said }, kind);
-      onEvent({ kind, ...told, said });
-    };
+    const tell = (kind: 'trained' | 'training-refused' | 'training-waits') => () => onEvent({ kind, ...told, said });
     const failed = (words: string): Ended => ({ kind: 'failed', said: words, recorded: tell('training-refused') });
     switch (outcome.kind) {
       case 'learned':
@@ -57,7 +52,7 @@ export function createTrainHandler(options: TrainOptions): Handler {
       case 'refused':
         return failed(said);
       case 'later': {
-        const ageMs = now() - job.droppedAt.getTime();
+        const ageMs = now() - job.createdAt.getTime();
         if (ageMs >= retryForMs) return failed(`${said} (given up)`);
         return { kind: 'later', said, afterMs: retryDelayMs(ageMs, random()), recorded: tell('training-waits') };
       }

@@ -45,7 +45,8 @@ const text = {
   ofDrop: "SELECT * FROM jobs WHERE key > ?1 || '/' AND key < ?1 || '0' ORDER BY created_at, rowid",
   ofEntry: 'SELECT * FROM jobs WHERE entry_id = ? ORDER BY created_at, rowid',
   // Only the last training of an entry: what it took the place of is not learned after it.
-  retry: `UPDATE jobs AS j SET state = 'ready', due_at = ?, ended_at = NULL, attempts = 0
+  retry: `UPDATE jobs AS j SET state = 'ready', due_at = ?1, created_at = ?1, ended_at = NULL, outcome = NULL,
+    attempts = 0
     WHERE j.state = 'done' AND j.step IN ('train-ham', 'train-spam') AND j.outcome = '${noTrainer}'
     AND EXISTS (SELECT 1 FROM messages m WHERE m.id = j.message_id)
     AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND o.step <> 'deliver'

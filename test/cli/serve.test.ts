@@ -15,8 +15,40 @@ import { mail, type Ran, world } from './world.ts';
 const root = join(import.meta.dirname, '../..');
 const source = ['--conditions=lazaret-source', '--import=./tools/ts.mjs', 'src/main.ts'];
 
-const child = (argv: readonly string[]): ChildProcess =>
-  spawn(process.execPath, [...source, ...argv], { cwd: root, env: { PATH: process.env.PATH } });
+const child = (argv: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess =>
+  spawn(process.execPath, [...source, ...argv], { cwd: root, env: { PATH: process.env.PATH, ...env } });
+
+/** A client that has logged in over TLS; `say` answers what comes up to the tagged line. */
+async function session(port: number) {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  let text = '';
+  let wake = () => {};
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    wake();
+  });
+  socket.on('error', () => {}).on('close', () => wake());
+  const until = async (end: RegExp): Promise<string> => {
+    while (!end.test(text)) {
+      if (socket.destroyed) throw new Error(`closed after ${text}`);
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    const said = text;
+    text = '';
+    return said;
+  };
+  await until(/^\* OK .*\r\n/);
+  return {
+    fingerprint: socket.getPeerCertificate().fingerprint256,
+    say(line: string) {
+      socket.write(`a ${line}\r\n`);
+      return until(/^a .*\r\n/m);
+    },
+    end: () => socket.destroy(),
+  };
+}
 
 async function processOf(input: string, argv: readonly string[]): Promise<Ran> {
   const ran = child(argv);
@@ -45,7 +77,8 @@ t.test('beside a running server: release --wait ends with the words of the next 
     run,
     pipe,
   } = world(t, `delivery: { nextHop: "smtp://127.0.0.1:${sink.port}?tls=none" }\n`);
-  const server = child(['serve', '--config', config]);
+  await pipe('a long password', 'account', 'add', 'global', '--password-stdin');
+  const server = child(['serve', '--config', config], { LAZARET_IMAP_LISTEN: '["127.0.0.1:0/tls"]' });
   let log = '';
   const listening = new Promise<void>((resolve, reject) => {
     server.stderr!.setEncoding('utf8').on('data', (text: string) => {
@@ -79,16 +112,41 @@ t.test('beside a running server: release --wait ends with the words of the next 
   t.match(bad, { code: 1, out: /^2 {2}deliver failed: 550 5\.1\.1 No such.*ben\n$/ });
   t.match((await run('list', '--folder', 'Caught')).out, /two/, 'it is back');
 
+  const port = Number(/"imap":\["127\.0\.0\.1:(\d+)\/tls"\]/.exec(log)![1]);
+  const before = await session(port);
+  t.match(await before.say('LOGIN global "a long password"'), /^a OK/m);
+  t.match(await before.say('SELECT Caught'), /^a OK/m);
+  const pair = join(folder, 'data/tls-self-signed.pem');
+  const other = await TlsFiles.open({ store: `sqlite:${join(folder, 'other/x.db')}`, hostname: 'quarantine.example' });
+  writeFileSync(pair, readFileSync(join(folder, 'other/tls-self-signed.pem')));
   server.kill('SIGHUP');
+  while (!log.includes('certificate read again')) await once(server.stderr!, 'data');
+  t.match(await before.say('NOOP'), /^a OK/m, 'a session that was open goes on');
+  const after = await session(port);
+  t.equal(after.fingerprint, other.fingerprint, 'whoever comes now sees the new certificate');
+  t.not(before.fingerprint, other.fingerprint);
+  for (const { end } of [before, after]) end();
   server.kill('SIGTERM');
   server.removeAllListeners('exit');
   const [code] = (await once(server, 'exit')) as [number];
   t.equal(code, 0, 'it ends cleanly');
-  t.match(log, /"msg":"certificate read again"/);
   t.match(log, /"msg":"stopped"/);
-  t.match(log, /"msg":"released"/);
+  const lines = log.split('\n').filter((line) => line.includes('"msg":"release'));
+  t.same(
+    lines
+      .map((line) => JSON.parse(line))
+      .map(({ level, msg, entryId, account, recipient }) => ({ level, msg, entryId, account, recipient })),
+    [
+      { level: 'info', msg: 'released', entryId: 1, account: 'global', recipient: 'ada@harbour.example' },
+      { level: 'info', msg: 'released', entryId: 1, account: 'global', recipient: 'ada@harbour.example' },
+      { level: 'warn', msg: 'release-failed', entryId: 2, account: 'global', recipient: 'ben@quay.example' },
+    ],
+    'one line for the end of each',
+  );
+  t.match(await run('training', 'retry'), { code: 0, out: 'queued 1\n', err: /name no trainer/ });
+  t.match(await run('training', 'retry', '--json'), { code: 0, out: '{\n  "queued": 0\n}\n' }, 'once is enough');
   t.notOk(await isServerRunning(store.settings));
-  t.ok(existsSync(join(folder, 'data/tls-self-signed.pem')));
+  t.ok(existsSync(pair));
 });
 
 t.test('the executable answers with its version and with the exit code of its verb', async (t) => {

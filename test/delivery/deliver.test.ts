@@ -211,7 +211,15 @@ t.test('a release: the envelope as received, the bytes as stored, the answer rec
   t.match(await world.entry(entry.id), { state: 'released', place: 'none' });
   t.match(await world.store.jobs.ofDrop(dropId), [{ state: 'done', outcome: '250 2.0.0 Ok' }]);
   t.same(world.events, [
-    { kind: 'released', entryId: entry.id, owner: 'ada@harbour.example', subject: 'Offer', said: '250 2.0.0 Ok' },
+    {
+      kind: 'released',
+      entryId: entry.id,
+      owner: 'ada@harbour.example',
+      recipient: 'Ada+tag@harbour.example',
+      account: 'ada@harbour.example',
+      subject: 'Offer',
+      said: '250 2.0.0 Ok',
+    },
   ]);
 
   const copied = await world.hold('Subject: two\r\n\r\n2\r\n', {

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import type { ProductEvent } from '#app/observe/events';
-import { silent } from '#app/observe/log';
 import { createCommandTrainer } from '#app/training/command';
 import { createTrainHandler, type TrainOptions } from '#app/training/train';
 import type { Trainer, TrainingOutcome } from '#app/training/trainer';
@@ -130,12 +129,13 @@ const job = (step: Step): ClaimedJob => ({
   messageId: 3 as MessageId,
   state: 'leased',
   attempts: 1,
-  createdAt: new Date(),
+  createdAt: new Date(1_000_000),
   lease: 'l',
   leaseUntil: new Date(),
   actor: { account: 'global', via: 'test' },
   resentMessageId: '<d@q.example>',
-  droppedAt: new Date(1_000_000),
+  // Long before: `training retry` queued it anew, and that is when its time begins.
+  droppedAt: new Date(0),
 });
 
 function handlerFor(
@@ -174,7 +174,6 @@ function handlerFor(
     ...(trainer && { trainer }),
     retryForMs: 1000,
     onEvent: (event) => events.push(event),
-    log: silent,
     now: () => 1_000_000 + (more.ageMs ?? 0),
     random: () => 0,
   });

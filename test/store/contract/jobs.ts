@@ -221,8 +221,9 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.run(store, d.done()), [`train-spam ${a.id}`]);
   });
 
-  await test('no trainer: done for now, and due again when asked, the last training of each entry only', async (t, {
+  await test('no trainer: done for now, and queued anew when asked, the last training of each entry only', async (t, {
     store,
+    advance,
   }) => {
     const [a, b] = [await held(store, ada), await held(store, ada)];
     const untrained = { kind: 'done', said: 'no trainer', leaveAfterMs: 0 } as const;
@@ -231,7 +232,11 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     await d.run(store, untrained, ['train-spam', 'train-ham']);
     await d.drop(store, 'not-spam', [a.uid], { mode: 'copy' });
     await d.run(store, untrained, ['train-spam', 'train-ham']);
+    advance(30 * 24 * 3600_000);
     t.equal(await store.jobs.retryUntrained(), 2);
+    const [again] = (await store.entries.history(b.id))!.jobs.filter(({ step }) => step === 'train-ham');
+    t.match(again, { state: 'ready', attempts: 0 });
+    t.ok(again!.createdAt > (await store.entries.get(b.id))!.heldAt, 'its time for tries begins anew');
     t.strictSame(await d.run(store, d.done(), ['train-spam', 'train-ham']), [`train-ham ${b.id}`, `train-ham ${a.id}`]);
     t.equal(await store.jobs.retryUntrained(), 0);
   });
