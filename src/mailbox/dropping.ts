@@ -78,6 +78,9 @@ export async function moveStays(world: World, who: Who, targets: Targets, on: Dr
   }
   if (left.length > 0) tell(world, who, on.action, left.length);
 
+  // What somebody dropped there before leaves this client's folder as well, if it was still shown it (DESIGN §7.5).
+  const over = pairs.length > left.length ? [...new Set([...left, ...pairs.map(({ from }) => from)])] : left;
+
   // A client that lost the answer of this same command may ask again for what is no longer in its view.
   if (targets.ranges && hasUndo(on.action) && interrupted === undefined) {
     const asked = new Set<number>(uids);
@@ -93,7 +96,7 @@ export async function moveStays(world: World, who: Who, targets: Targets, on: Dr
           cause: interrupted,
         })
       : said && new No(said.code, said.text);
-  return { left, ...copyUid(store.uidValidity, pairs), ...(refusal && { refusal }) };
+  return { left: over, ...copyUid(store.uidValidity, pairs), ...(refusal && { refusal }) };
 }
 
 export async function copyStays(

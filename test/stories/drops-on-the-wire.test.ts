@@ -90,6 +90,18 @@ t.test('MOVE: COPYUID, EXPUNGE, OK; sessions in that folder are told; UID MOVE t
   await watcher.ok('NOOP');
 });
 
+t.test('on its way by the same action already: the same pair, and it is expunged here, too', async (t) => {
+  const [client, late] = [await login(t, server, ada), await login(t, server, ada)];
+  const [first, second] = await arrive(client, 2);
+  await late.ok('SELECT Caught');
+  const [told] = await client.ok(`UID MOVE ${first} Release`);
+  const said = await late.ok(`UID MOVE ${first},${second} Release`);
+  t.match(said, [/^\* OK \[COPYUID /, '* 2 EXPUNGE', '* 1 EXPUNGE']);
+  t.equal(pairs(said[0]!).get(first!), pairs(told!).get(first!));
+  t.strictSame(await late.ok('NOOP'), []);
+  await client.ok('NOOP');
+});
+
 t.test('what others took is left out of a MOVE, and the rest is done before it is said', async (t) => {
   const [client, other] = [await login(t, server, ada), await login(t, server, 'global')];
   const uids = await arrive(client, 3);
