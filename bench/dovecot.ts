@@ -19,9 +19,7 @@ export async function makeDovecot(): Promise<Peer | string> {
   const [imapPort, lmtpPort] = [await freePort(), await freePort()];
   const password = 'bench-secret';
   const file = join(root, 'dovecot.conf');
-  writeFileSync(
-    file,
-    `
+  const settings = `
 base_dir = ${root}/run
 state_dir = ${root}/state
 log_path = ${root}/dovecot.log
@@ -70,8 +68,7 @@ service lmtp {
     port = ${lmtpPort}
   }
 }
-`,
-  );
+`;
   let child: ChildProcess | undefined;
   return {
     name: 'dovecot',
@@ -80,7 +77,8 @@ service lmtp {
     password,
     folder: 'INBOX',
     addUser() {}, // any name will do
-    async start() {
+    async start(hasty = false) {
+      writeFileSync(file, settings + (hasty ? 'mail_fsync = never\n' : ''));
       child = spawn('dovecot', ['-F', '-c', file], { stdio: 'inherit' });
       await listening(imapPort);
     },

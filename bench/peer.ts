@@ -13,7 +13,8 @@ export interface Peer {
   readonly folder: string;
   /** Makes a mailbox for this address. */
   addUser(address: string): void;
-  start(): Promise<void>;
+  /** `hasty`: for filling, what it acknowledges need not outlast a power failure, if it can do without. */
+  start(hasty?: boolean): Promise<void>;
   /** Ends the server; what it keeps stays. */
   stop(): Promise<void>;
   /** Memory that its processes have for themselves (PSS). */
