@@ -17,8 +17,7 @@ export type Meaning =
   | { readonly kind: 'refused'; readonly refusal: Sentence };
 
 export function meaningOf(source: Role, target: Role): Meaning {
-  if (isAction(source))
-    return isReadable(target) ? { kind: 'undo', backTo: target } : { kind: 'nothing' };
+  if (isAction(source)) return isReadable(target) ? { kind: 'undo', backTo: target } : { kind: 'nothing' };
   if (source === 'inbox') return refused('This message only explains the folders, it cannot be put anywhere');
   if (source === target) return refused(`It is in ${folderOf(target).name} already`);
 
