@@ -39,7 +39,13 @@ export type Behaviour =
   | 'close'
   | 'reset'
   | 'hang'
-  | { readonly reply?: string; readonly afterMs?: number; readonly ending?: 'close' | 'reset' };
+  | {
+      readonly reply?: string;
+      readonly afterMs?: number;
+      /** Not before this has come to pass. */
+      readonly after?: Promise<void>;
+      readonly ending?: 'close' | 'reset';
+    };
 
 export interface SunkMessage {
   readonly sender: string;
@@ -412,7 +418,13 @@ class Conversation {
       this.#sink.tell();
       return false;
     }
-    const { reply = usual, afterMs = 0, ending } = typeof behaviour === 'string' ? { reply: behaviour } : behaviour;
+    const {
+      reply = usual,
+      afterMs = 0,
+      after,
+      ending,
+    } = typeof behaviour === 'string' ? { reply: behaviour } : behaviour;
+    await after;
     if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs));
     before?.(reply);
     this.#send(reply);
