@@ -1,4 +1,5 @@
 /** `lazaret demo`: the whole product on loopback, with mail to play with. */
+import { stopSignal } from './stop-signal.ts';
 import { UsageError, type Verb } from './verb.ts';
 
 export const demo: Verb = {
@@ -18,24 +19,19 @@ export const demo: Verb = {
   async run(call) {
     if (call.arguments.length > 0) throw new UsageError('demo takes no arguments');
     const data = call.text('data');
+    if (call.text('config')) call.note('the demo has settings of its own: --config is not read');
     const [{ startDemo }, { createLogger }, { version }] = await Promise.all([
       import('#app/demo/run'),
       import('#app/observe/logger'),
       import('./program.ts'),
     ]);
-    const asked = new Promise<void>((resolve) => {
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-        process.once(signal, () => {
-          resolve();
-          process.once(signal, () => process.exit(1));
-        });
-      }
-    });
+    const asked = stopSignal();
     const running = await startDemo({
       ...(data ? { data } : {}),
       version,
       log: createLogger({ level: 'warn', format: 'text' }),
       print: (text) => call.print(`${text}\n`),
+      json: call.json,
       everyMs: 30_000,
     });
     await asked;

@@ -1,7 +1,8 @@
 /**
- * `lazaret serve`: the server. SIGTERM and SIGINT end it cleanly, a second one at once; SIGHUP reads the certificate again.
+ * `lazaret serve`: the server. SIGTERM and SIGINT end it cleanly; SIGHUP reads the certificate again.
  */
 import type { ProductEvent } from '#app/observe/events';
+import { stopSignal } from './stop-signal.ts';
 import { Failure, type Verb } from './verb.ts';
 
 /** As long as systemd and docker wait by default before they kill, and a little less. */
@@ -32,14 +33,7 @@ export const serve: Verb = {
     const log = createLogger(call.json ? { ...config.log, format: 'json' } : config.log);
     let reload = () => {}; // until there is a server: a reload right after the start must not end it
     process.on('SIGHUP', () => reload());
-    const asked = new Promise<NodeJS.Signals>((resolve) => {
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-        process.once(signal, () => {
-          resolve(signal);
-          process.once(signal, () => process.exit(1));
-        });
-      }
-    });
+    const asked = stopSignal();
     const app = await assemble(config, {
       log,
       version,

@@ -1,6 +1,7 @@
-/** What the demo prints: one screen with what to type, then a line for each thing that happens. */
+/** What the demo prints: one screen with what to type (80 columns, 24 lines), then a line for each thing that happens. */
 import { cleanLine } from '#app/lib/terminal';
 import type { ProductEvent } from '#app/observe/events';
+import { folderOf, folders } from '#app/quarantine/folders';
 
 export interface Login {
   readonly name: string;
@@ -26,15 +27,15 @@ export function screen(place: Place, logins: readonly Login[], waiting: number):
     '',
     '  In Thunderbird: Account settings → Add mail account → Configure manually',
     '',
-    `    incoming server   127.0.0.1   port ${place.imaps}   SSL/TLS     (or port ${place.imap} with STARTTLS)`,
-    '    authentication    normal password; accept the certificate, it was made for this demo',
+    `    incoming server   IMAP, 127.0.0.1, port ${place.imaps}, SSL/TLS`,
+    `                      (or port ${place.imap}, STARTTLS)`,
+    '    authentication    normal password; accept the certificate, a self-signed one',
     '    outgoing server   any that you have: nothing is sent',
     '',
-    '    user name, password',
-    ...logins.map(({ name, password, sees }) => `      ${name.padEnd(width)}   ${password}   ${sees}`),
+    ...logins.map(({ name, password, sees }) => `    ${name.padEnd(width)}   ${password}   sees ${sees}`),
     '',
-    '  Then drag messages from `Caught` onto `Release`, `Release & Train`, `Spam`, `Not Spam` or `Trash`.',
-    '  For ten seconds Ctrl+Z takes it back. One more message arrives every 30 seconds.',
+    '  Drag messages from Caught onto Release, Release & Train, Spam, Not Spam or',
+    '  Trash. For ten seconds Ctrl+Z takes it back. One more arrives every 30 s.',
     '',
     `    released mail     ${place.delivered}`,
     `    what was learned  ${place.learned}`,
@@ -56,13 +57,15 @@ export function line(event: ProductEvent): string | undefined {
     case 'handed-back':
       return row('handed back', event.entryId, event.subject, event.owner, 'the filter does not let it through');
     case 'dropped':
-      return `dropped  ${event.count} on ${event.action}  ${cleanLine(event.account)}`;
+      return `dropped  ${event.count} on ${folderName(event.action)}  ${cleanLine(event.account)}`;
     case 'login':
       return `login  ${cleanLine(event.account)}  from ${event.address}`;
     default:
       return row(event.kind.replace('-', ' '), event.entryId, event.subject, event.owner, event.said);
   }
 }
+
+const folderName = (action: string) => folders.find(({ role }) => role === action)?.name ?? folderOf('trash').name;
 
 function row(what: string, entryId: number | undefined, subject: string, owner: string, said: string): string {
   const about = cleanLine(subject);
