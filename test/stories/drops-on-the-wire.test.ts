@@ -125,6 +125,7 @@ t.test('COPY onto Trash takes it away, and its numbers stay until the client ask
   const copied = await client.says('COPY 1 Trash');
   t.match(copied, { status: 'OK', text: /^\[COPYUID \d+ \d+ \d+\] /, untagged: [] });
   t.strictSame(await client.ok('STORE 1 +FLAGS (\\Deleted)'), [], 'OK, and nothing changes');
+  t.strictSame(await client.ok('CHECK'), []);
   t.strictSame(await client.ok('FETCH 2 UID'), [`* 2 FETCH (UID ${second})`], 'the second is still the second');
   t.strictSame(await client.ok('EXPUNGE'), ['* 1 EXPUNGE']);
   const trashed = [...pairs(copied.text)];
