@@ -28,6 +28,8 @@ export interface DemoOptions {
   readonly version: string;
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** What is printed is one JSON object a line, for programs. */
+  readonly json?: boolean;
   /** Milliseconds between two later messages. */
   readonly everyMs: number;
 }
@@ -45,7 +47,7 @@ const whoIs: readonly (readonly [name: string, sees: string])[] = [
   ['ben@quay.example', 'his own mail'],
 ];
 
-export async function startDemo({ data, version, log, print, everyMs }: DemoOptions): Promise<Demo> {
+export async function startDemo({ data, version, log, print, json, everyMs }: DemoOptions): Promise<Demo> {
   const folder = data ? resolve(data) : await mkdtemp(join(tmpdir(), 'lazaret-demo-'));
   const delivered = join(folder, 'delivered');
   const sink = await openSink(delivered);
@@ -72,8 +74,8 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
     log,
     version,
     onEvent(event) {
-      const text = ready ? line(event) : undefined;
-      if (text) print(text);
+      const text = json ? JSON.stringify(event) : line(event);
+      if (ready && text) print(text);
     },
   });
   const logins = await setPasswords(app.store, new AddressBook(config), config.accounts.global);
@@ -97,9 +99,8 @@ export async function startDemo({ data, version, log, print, everyMs }: DemoOpti
     });
   });
   const waiting = await app.store.entries.list({ scope: { level: 'global' }, states: ['held'], limit: 10_000 });
-  print(
-    screen({ imap, imaps, lmtp, smtp, folder, delivered, learned: join(folder, 'learned') }, logins, waiting.length),
-  );
+  const place = { imap, imaps, lmtp, smtp, folder, delivered, learned: join(folder, 'learned') };
+  print(json ? JSON.stringify({ ...place, logins, waiting: waiting.length }) : screen(place, logins, waiting.length));
   ready = true;
 
   const later = mails.filter((mail) => !mail.inject);
