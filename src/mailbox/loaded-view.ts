@@ -225,7 +225,7 @@ export class LoadedView implements View {
 
   /** Room for a quarter more. The arrays that sessions hold keep their contents. */
   #grow(): void {
-    const capacity = this.count + Math.max(256, this.count >> 2);
+    const capacity = roomFor(this.count);
     this.uids = grown(this.uids, new Uint32Array(capacity));
     this.entryIds = grown(this.entryIds, new Uint32Array(capacity));
     this.messageIds = grown(this.messageIds, new Float64Array(capacity));
@@ -308,11 +308,18 @@ function gapped<C extends Column>(old: C, copy: C, at: number, count: number): C
   return copy;
 }
 
-/** A new column without the rows at `gone` (ascending); runs between them are copied whole. */
+/** Capacity of a column, so that arrivals seldom need a new one. */
+function roomFor(count: number): number {
+  return count + Math.max(256, count >> 2);
+}
+
+/**
+ * A new column without the rows at `gone` (ascending); runs between them are copied whole. It keeps room, or each arrival
+ * after a departure would copy everything once more.
+ */
 function without<C extends Column>(old: C, count: number, gone: readonly number[]): C {
-  const kept = (
-    old instanceof Uint32Array ? new Uint32Array(count - gone.length) : new Float64Array(count - gone.length)
-  ) as C;
+  const room = Math.min(old.length, roomFor(count - gone.length));
+  const kept = (old instanceof Uint32Array ? new Uint32Array(room) : new Float64Array(room)) as C;
   let from = 0;
   let to = 0;
   for (const at of gone) {
