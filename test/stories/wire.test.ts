@@ -130,6 +130,11 @@ t.test('row 13: lines, literals and nesting over their limits are BAD, and other
   await junk.write('\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03'.repeat(20).replaceAll('\n', '') + '\r\n'.repeat(30));
   await junk.sees(/\* BYE .*\r\n$/);
   t.match(junk.told, /\* BYE Too many bad commands\r\n$/, 'a TLS hello where none belongs');
+  const secret = await ImapClient.connect(t, server.addresses.imap[1]!.port, { tls: true });
+  for (let line = 0; line < 10; line++) secret.write(Buffer.from([0xff, 0xfe, 0, 0x80, line, 0x7f, 13, 10]));
+  for (let line = 0; line < 10; line++) await secret.sees(/^\S+ BAD /);
+  await secret.sees(/^\* BYE Too many bad commands/);
+  await secret.gone();
   await other.ok('NOOP');
 });
 
