@@ -1,6 +1,6 @@
 /**
- * One client's connection: the read loop, literals, timeouts, TLS. Runs one command after the other, however many came at once, and
- * is itself what a running command has to do with (Context).
+ * One client's connection: the read loop, IDLE, timeouts, TLS. Gives one item of input after the other to command-reader.ts, however
+ * many came at once, and is itself what a running command has to do with (Context).
  *
  * What must stay true: commands run in the order they came; nothing read before the TLS handshake is run after it; input and output
  * waiting here are bounded; no error of one connection reaches another or the process. An idle connection holds no buffer and no
@@ -10,14 +10,13 @@ import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import type { Backend, Credentials, Peer, Session } from './backend.ts';
 import { capabilityList } from './capability.ts';
-import type { Context, Incoming } from './commands/command.ts';
-import { type Call, type Outcome, perform, read, refusalOf, tagOf, writeAnswer } from './dispatch.ts';
+import { CommandReader, type Line } from './command-reader.ts';
+import type { Incoming } from './commands/command.ts';
 import { Bad, Bye } from './errors.ts';
-import { Message } from './incoming.ts';
 import type { Limits } from './limits.ts';
 import type { Selected } from './selected.ts';
 import { type Answer, type Log, oneLine, type State } from './types.ts';
-import { type Item, Lexer } from './wire/lexer.ts';
+import { Lexer } from './wire/lexer.ts';
 import { Gone, Writer } from './wire/writer.ts';
 
 /** What the server gives its connections. */
@@ -40,7 +39,7 @@ const noticesKept = 20;
 /** Milliseconds a peer has to close after we did. */
 const lingerMs = 5_000;
 
-export class Connection implements Context {
+export class Connection implements Line {
   readonly id: string;
   readonly out: Writer;
   readonly address: string;
@@ -51,12 +50,12 @@ export class Connection implements Context {
   readonly #host: Host;
   readonly #port: number;
   readonly #lexer: Lexer;
+  readonly #commands: CommandReader;
   readonly #startedAt = performance.now();
   #socket: Socket;
   #secure: boolean;
   #session: Session | undefined;
   #selected: Selected | undefined;
-  #incoming: Message | undefined;
   #stopNotices: (() => void) | undefined;
   #notices: string[] = [];
   /** The read loop is at work: a command runs, or waits for input. */
@@ -76,11 +75,6 @@ export class Connection implements Context {
   #changed = false;
   #heardAt = this.#startedAt;
   #saidAt = this.#startedAt;
-  #badInARow = 0;
-  /** Octets of literals gathered for the current command. */
-  #literals = 0;
-  /** What a command whose rest is being thrown away gets at its end; null if it has its answer. */
-  #refusal: { outcome: 'NO' | 'BAD'; code?: string; text: string } | null | undefined;
 
   constructor(host: Host, socket: Socket, id: string, tls: boolean) {
     this.#host = host;
@@ -89,6 +83,7 @@ export class Connection implements Context {
     this.#port = socket.remotePort ?? 0;
     this.#secure = tls;
     this.#lexer = new Lexer({ ...host.limits, setOctets: host.limits.lineOctets });
+    this.#commands = new CommandReader(this, this.#lexer, host.log);
     this.#socket = tls ? this.#wrap(socket) : socket;
     this.out = new Writer(this.#socket, host.limits.outputOctets);
     this.#listen();
@@ -114,8 +109,9 @@ export class Connection implements Context {
   }
 
   get incoming(): Incoming {
-    if (!this.#incoming) throw new Bad('A literal was expected');
-    return this.#incoming;
+    const { incoming } = this.#commands;
+    if (!incoming) throw new Bad('A literal was expected');
+    return incoming;
   }
 
   get secure(): boolean {
@@ -247,7 +243,7 @@ export class Connection implements Context {
   stop(): void {
     this.#stopping = 'The server is stopping';
     // Whoever only waits for its client's next line has nothing to finish; a message on its way has.
-    if (!this.#busy || (this.#wanted && !this.#incoming && !this.#syncing)) this.#bye(this.#stopping);
+    if (!this.#busy || (this.#wanted && !this.#commands.incoming && !this.#syncing)) this.#bye(this.#stopping);
   }
 
   destroy(): void {
@@ -314,7 +310,7 @@ export class Connection implements Context {
       while (this.#endedAt === undefined) {
         const item = this.#lexer.next();
         if (!item) break;
-        await this.#take(item);
+        await this.#commands.take(item);
         if (this.#upgrading) await this.#upgrade();
         if (this.#stopping !== undefined) this.#bye(this.#stopping);
         await this.out.ready();
@@ -333,133 +329,17 @@ export class Connection implements Context {
     else if (this.#ended) this.#end();
   }
 
-  async #take(item: Item): Promise<void> {
-    switch (item.kind) {
-      case 'flood':
-        throw new Bye('More than can be thrown away', 'TOOBIG');
-      case 'spoiled':
-        this.#spoiled(item.head, item.reason);
-        break;
-      case 'literal':
-        await this.#literal(item);
-        break;
-      case 'command':
-        this.#literals = 0;
-        await this.#command(item.bytes);
-        break;
-    }
-    this.out.flush();
-  }
-
-  async #command(bytes: Buffer): Promise<void> {
-    let call: Call;
-    try {
-      call = read(bytes, this.state);
-      if (call.command.streams) throw new Bad('A literal was expected');
-    } catch (error) {
-      this.#refuse(tagOf(bytes), error);
-      return;
-    }
-    this.#count(await this.#perform(call));
-  }
-
-  async #perform(call: Call): Promise<Outcome> {
-    this.tag = call.tag;
-    this.uid = call.uid;
-    return perform(call, this, this.#host.log);
-  }
-
-  /** RFC 7888 §4: `{n}` waits for our word, `{n+}` comes whether we want it or not. */
-  async #literal(item: Extract<Item, { kind: 'literal' }>): Promise<void> {
-    const { limits } = this;
-    try {
-      const call = read(item.bytes, this.state);
-      if (call.command.streams && !call.args.onlyLiteralLeft()) {
-        this.#literals = 0;
-        await this.#message(call, item);
-        return;
-      }
-      this.#literals += item.size;
-      if (this.#literals > (this.#session ? limits.literalOctets : limits.earlyLiteralOctets))
-        throw new Bad('This literal is too large here', 'TOOBIG');
-    } catch (error) {
-      this.#literals = 0;
-      if (item.waits) {
-        this.#lexer.refuse();
-        this.#refuse(tagOf(item.bytes), error);
-      } else {
-        this.#refusal = refusalOf(error, 'literal', this.#host.log);
-        this.#lexer.skip('');
-      }
-      return;
-    }
-    this.#lexer.accept();
-    if (item.waits) this.out.text('+ Go on\r\n');
-  }
-
-  /** APPEND: its last literal is read while the command runs. */
-  async #message(call: Call, item: Extract<Item, { kind: 'literal' }>): Promise<void> {
-    const message = new Message(item.size, {
-      begin: () => {
-        this.#lexer.stream();
-        if (!item.waits) return;
-        this.out.text('+ Go on\r\n');
-        this.out.flush();
-      },
-      take: () => this.#lexer.take(),
-      next: () => this.#lexer.next(),
-      more: () => this.#more(),
-      refuse: () => this.#lexer.refuse(),
-    });
-    this.#incoming = message;
-    try {
-      this.#count(await this.#perform(call));
-    } finally {
-      this.#incoming = undefined;
-      // It has its answer; what is left of it is read and thrown away.
-      if (message.state === 'waiting' && item.waits) this.#lexer.refuse();
-      else if (message.state !== 'complete') {
-        this.#refusal = null;
-        this.#lexer.skip('');
-      }
-    }
-  }
-
-  #spoiled(head: Buffer, reason: string): void {
-    const refusal = this.#refusal;
-    this.#refusal = undefined;
-    this.#literals = 0;
-    if (refusal === null) return;
-    const tag = tagOf(head);
-    if (refusal) {
-      writeAnswer(this, tag, refusal.outcome, refusal);
-      this.#count(refusal.outcome);
-    } else {
-      this.#refuse(tag, new Bad(reason, 'TOOBIG'));
-    }
-  }
-
-  #refuse(tag: string, error: unknown): void {
-    const refusal = refusalOf(error, 'parse', this.#host.log);
-    writeAnswer(this, tag, refusal.outcome, refusal);
-    this.#count(refusal.outcome);
-  }
-
-  #count(outcome: Outcome): void {
-    this.#badInARow = outcome === 'BAD' ? this.#badInARow + 1 : 0;
-    if (this.#badInARow >= this.limits.badCommands) throw new Bye('Too many bad commands');
-  }
-
   async #line(): Promise<Buffer> {
     for (;;) {
       const line = this.#lexer.line(answerOctets);
       if (line === 'too long') throw new Bye('This line is too long');
       if (line) return line;
-      await this.#more();
+      await this.more();
     }
   }
 
-  #more(): Promise<void> {
+  /** Resolves when there is more input. @throws Gone */
+  more(): Promise<void> {
     if (this.#ended || this.#endedAt !== undefined) return Promise.reject(new Gone());
     this.#resume();
     return new Promise((resolve, reject) => {
