@@ -14,6 +14,7 @@ import {
   addAccounts,
   copiesIn,
   type Found,
+  isLost,
   keyOf,
   type Mail,
   Mta,
@@ -75,7 +76,7 @@ async function asClient<T>(what: (reader: Reader) => Promise<T>, folder = 'Caugh
     reader = await Reader.open(server.ports.imap, ada, folder);
     return await what(reader);
   } catch (error) {
-    if (!/closed|ECONN|EPIPE|mid-response/.test(String(error))) throw error;
+    if (!isLost(error)) throw error;
     return undefined;
   } finally {
     reader?.close();

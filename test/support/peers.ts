@@ -103,6 +103,9 @@ function amavisBlock({ id, recipients }: Mail, attempt: number): readonly [strin
   return [block, received];
 }
 
+/** What a peer sees of a kill -9; anything else is a fault of the server. */
+export const isLost = (error: unknown): boolean => /closed|ECONN|EPIPE|mid-response/.test(String(error));
+
 // ------------------------------------------------------------------------------------------------------- mail client
 
 export interface Pairs {
