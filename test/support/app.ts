@@ -35,6 +35,7 @@ export async function startApp(
   t: Test,
   settings: Record<string, unknown> = {},
   store: AssembleOptions['store'] = {},
+  log: AssembleOptions['log'] = silent,
 ): Promise<TestApp> {
   const folder = await mkdtemp(join(tmpdir(), 'lazaret-test-'));
   const sink = await Sink.start(t);
@@ -56,7 +57,7 @@ export async function startApp(
   const events: ProductEvent[] = [];
   const waiting = new Set<() => void>();
   const app = await assemble(config, {
-    log: silent,
+    log,
     version: 'test',
     store: { clock, durable: false, ...store },
     onEvent(event) {
