@@ -4,6 +4,7 @@
  */
 import { cleanLine } from '#app/lib/terminal';
 import { asJson, Failure, UsageError, type Verb } from './verb.ts';
+import { verdictIn, verdictOptions } from './verdict.ts';
 
 const directions = ['auto', 'incoming', 'outgoing'] as const;
 
@@ -19,16 +20,18 @@ export const importMail: Verb = {
     { flags: '--rcpt <address>', help: 'whom it was sent to; may be given again', many: true },
     { flags: '--from <address>', help: 'the envelope sender' },
     { flags: '--direction <way>', help: 'told from sender and recipient if not given', choices: directions },
+    ...verdictOptions,
   ],
   examples: [
     ['lazaret import old-quarantine/ --rcpt ada@harbour.example', 'every mail in a folder and the folders in it'],
-    ['lazaret import spam.mbox --rcpt ben@quay.example --from news@shop.example', 'an mbox file'],
+    ['lazaret import spam.mbox --rcpt ben@quay.example --from news@shop.example --reason spam', 'an mbox file'],
     ['lazaret import ~/Maildir/.Junk --rcpt ada@harbour.example', 'a Maildir with its flags'],
   ],
   async run(call) {
     const recipients = call.texts('rcpt').map((address) => ({ address }));
     if (recipients.length === 0) throw new UsageError('--rcpt is needed: whom was it sent to?');
     const from = call.text('from');
+    const verdict = verdictIn(call);
     const direction = directions.find((one) => one === call.text('direction')) ?? 'auto';
     const [{ withTools }, { findMail, messagesOf }, { withCrlf }, { Progress }] = await Promise.all([
       import('./tools.ts'),
@@ -60,6 +63,7 @@ export const importMail: Verb = {
               filter: 'auto',
               internalDate: mail.date,
               flags: mail.flags,
+              ...(verdict ? { verdict } : {}),
               repeat: 'import',
             });
             if (admitted.some(({ how }) => how !== 'repeat')) counts.imported++;

@@ -1,5 +1,6 @@
 /** `lazaret inject`: one message from standard input, as if a filter had handed it over. Never folds (DESIGN §7.9). */
 import { asJson, Failure, UsageError, type Verb } from './verb.ts';
+import { verdictIn, verdictOptions } from './verdict.ts';
 
 export const inject: Verb = {
   name: 'inject',
@@ -13,6 +14,7 @@ export const inject: Verb = {
     { flags: '--from <address>', help: 'the envelope sender' },
     { flags: '--date <iso>', help: 'the date under which a mail client sorts it; now, if not given' },
     { flags: '--flags <flags>', help: 'flags and keywords, with blanks between' },
+    ...verdictOptions,
   ],
   examples: [
     ['lazaret inject --rcpt ada@harbour.example < message.eml', 'into Caught'],
@@ -27,6 +29,7 @@ export const inject: Verb = {
     if (recipients.length === 0) throw new UsageError('--rcpt is needed: whom was it sent to?');
     const date = parseDate(call.text('date'));
     const flags = parseFlags(call.text('flags'));
+    const verdict = verdictIn(call);
     const [{ withTools }, { folderNamed }, { withCrlf }] = await Promise.all([
       import('./tools.ts'),
       import('./folder-names.ts'),
@@ -45,6 +48,7 @@ export const inject: Verb = {
         folder,
         ...(date ? { internalDate: date } : {}),
         flags,
+        ...(verdict ? { verdict } : {}),
         repeat: false,
       });
       if (call.json) call.print(asJson(admitted));

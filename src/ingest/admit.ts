@@ -40,6 +40,8 @@ export interface IncomingMail {
   readonly folder?: 'caught' | 'outgoing' | 'training';
   readonly internalDate?: Date;
   readonly flags?: readonly string[];
+  /** What somebody who puts it in by hand knows about it; goes above what a filter wrote. */
+  readonly verdict?: Partial<Verdict>;
   /** true: handed over, folds as DESIGN §7.9 says; 'import': always folds; false: never. */
   readonly repeat: boolean | 'import';
 }
@@ -59,7 +61,7 @@ export async function admitMessage(o: AdmitOptions, m: IncomingMail): Promise<re
   put.publish(bytes);
   try {
     const arrived = arrival.end();
-    const verdict = verdictOf(arrived.block);
+    const verdict = { ...verdictOf(arrived.block), ...m.verdict };
     const envelope = trueEnvelope(m, arrived.block, m.filter, namesNobody(o));
     const entries = envelope.recipients.map((recipient) =>
       newEntry(o, m, { arrived, bytes, envelope, verdict, recipient }),

@@ -52,6 +52,12 @@ t.test('what is not understood is told, and is no success', async (t) => {
     [['inject', '--rcpt', 'a@b.example', '--date', 'yesterday'], 2, /--date: expected a date like/],
     [['inject', '--rcpt', 'a@b.example', '--flags', '\\Recent'], 2, /--flags: "\\Recent" is no flag/],
     [['inject', '--rcpt', 'a@b.example', '--flags', '$Releasing'], 2, /--flags: "\$Releasing" is no flag/],
+    [
+      ['inject', '--rcpt', 'a@b.example', '--reason', 'ugly'],
+      2,
+      /--reason: expected one of spam, virus, .*found "ugly"/,
+    ],
+    [['inject', '--rcpt', 'a@b.example', '--score', 'high'], 2, /--score: expected a number like 7\.5, found "high"/],
     [['inject', '--rcpt', 'a@b.example', '--folder', 'Trash'], 2, /nothing is put into Trash/],
     [
       ['account', 'add', 'ada@elsewhere.example', '--generate'],

@@ -32,6 +32,9 @@ t.test('injected mail is listed, shown, discarded, restored and put on its way',
       'ada@harbour.example',
       '--folder',
       'training requested',
+      '--reason',
+      'phish',
+      '--score=7.5',
     ),
     { code: 0, out: '2\n3\n' },
   );
@@ -56,6 +59,7 @@ t.test('injected mail is listed, shown, discarded, restored and put on its way',
     /^ID +HELD SINCE +WHERE +WHY +OWNER +FROM +SUBJECT\n4 .*Caught \(Outgoing\).*ben@quay\.example.*three\n3 .*\n2 .*\n1 .*ada@harbour\.example.*one/,
   );
   t.notMatch(out, /\x1b/);
+  t.match(out, /^2 .* phish 7\.5 .*two$/m, 'why, as whoever injected it said');
   t.equal((await run('list', '--ids', '--owner', 'harbor.example')).out, '3\n1\n');
   t.equal((await run('list', '--ids', '--folder', 'caught', '--limit', '1')).out, '1\n');
   t.equal(
