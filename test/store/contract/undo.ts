@@ -134,6 +134,33 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.strictSame(await d.run(store, d.done()), [`train-spam ${c.id}`]);
   });
 
+  await test('given back to a drop that was sealed, or is rolled back, since', async (t, { store, advance }) => {
+    for (const ends of ['sealed', 'rolled back'] as const) {
+      const [a, b] = [await held(store, ada), await held(store, ada)];
+      const spam = d.begin(store, 'spam', { mode: ends === 'sealed' ? 'move' : 'copy' });
+      await store.drops.take(spam, [a.uid], { last: false });
+      const folder = ends === 'sealed' ? 'trash' : 'caught';
+      const ham = await d.drop(store, 'not-spam', [(await store.entries.get(a.id))!.uid!], {
+        folder,
+        mode: 'copy',
+        undoMs: 10_000,
+      });
+      if (ends === 'sealed') {
+        await store.drops.take(spam, [b.uid], { last: true });
+        advance(1);
+        await d.housekeep(store); // makes its jobs claimable; the one of `a` is cancelled just now
+        await d.undo(store, 'not-spam', d.to(ham));
+        t.strictSame((await d.run(store, d.done())).sort(), [`train-spam ${a.id}`, `train-spam ${b.id}`]);
+      } else {
+        await d.undo(store, 'not-spam', d.to(ham));
+        t.match((await d.view(store)).join(), /\$Trained/);
+        await store.drops.rollBack(spam);
+        t.strictSame(await d.jobsOf(store, a.id), ['train-spam cancelled', 'train-ham cancelled']);
+        t.notMatch((await d.view(store)).join(), /\$Trained/);
+      }
+    }
+  });
+
   await test('only the account’s own drops, in the folder they lie in, back to where they came from', async (t, {
     store,
   }) => {
