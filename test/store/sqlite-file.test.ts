@@ -50,12 +50,22 @@ t.test('numbers go on where they stopped', async (t) => {
   const file = join(t.testdir(), 'lazaret.db');
   const first = await openStore(`sqlite:${file}`, { durable: false });
   const before = await held(first, 'ada@harbour.example');
+  const scope = recipient('ada@harbour.example');
+  const actor = { account: 'ada@harbour.example', via: 'imap' };
+  await first.entries.expunge({ scope, folder: 'caught', uids: [before.uid] }, actor);
+  const tops = [await first.views.top(scope, 'caught'), await first.views.top(scope, 'trash')];
+  t.strictSame(
+    tops.map(({ uidNext }) => uidNext),
+    [before.uid + 1, before.uid + 2],
+    'UIDNEXT does not fall with what leaves (DESIGN §7.4)',
+  );
   const end = await first.changes.end();
   await first.close();
   const second = await open(t, file);
+  t.strictSame([await second.views.top(scope, 'caught'), await second.views.top(scope, 'trash')], tops);
   t.equal(second.uidValidity, first.uidValidity);
   t.equal(await second.changes.end(), end);
-  t.equal((await held(second, 'ada@harbour.example')).uid, before.uid + 1);
+  t.equal((await held(second, 'ada@harbour.example')).uid, before.uid + 2);
 });
 
 t.test('says what is wrong with a place', async (t) => {
