@@ -331,7 +331,8 @@ export interface Drops {
    * the entry; the entry is again what it was, in the folder it came from, under a new UID (also after a COPY: the old one
    * ends); a training that this one had taken the place of will be learned after all.
    * With `backTo`, entries that came from another folder are ignored. Too late: in `refused` ('on-its-way').
-   * Any other UID is ignored. Pairs are from UIDs of the action folder to UIDs of the folder.
+   * Any other UID is ignored. Pairs are from UIDs of the action folder to UIDs of the folder. Many go in pieces, each a
+   * transaction: after an error some may be done, and asking again does the rest.
    */
   undo(
     actor: Actor,

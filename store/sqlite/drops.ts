@@ -284,15 +284,36 @@ function unteach(tx: Tx, account: string, messageIds: readonly number[]): void {
 
 // -------------------------------------------------------------------------------------------------------------- undo
 
-export function undo(
-  tx: Tx,
+/** Those UIDs that stand for something an undo could take back or be too late for. All others of `1:*` are long over. */
+export function undoable(
+  snapshot: Snapshot,
   actor: Actor,
   scope: Scope,
   folder: Folder,
   ranges: readonly UidRange[],
   backTo?: ReadableFolder,
+): readonly Uid[] {
+  const found = stepsOf[folder as ActionFolder] ? staysIn(snapshot, 'uid', actor, scope, folder, ranges) : [];
+  const rows = load(snapshot, [...new Set(found.map((stay) => stay.entryId))]);
+  return found
+    .filter(({ uid, entryId }) => {
+      const row = rows.get(entryId);
+      const target = row?.targets.find((each) => each.uid === uid);
+      return row && target && rules.undo(row, target, { account: actor.account, backTo }).kind !== 'ignored';
+    })
+    .map(({ uid }) => uid);
+}
+
+export function undo(
+  tx: Tx,
+  actor: Actor,
+  scope: Scope,
+  folder: Folder,
+  uids: readonly Uid[],
+  backTo?: ReadableFolder,
 ): Taken {
-  const found = stepsOf[folder as ActionFolder] ? staysIn(tx, 'uid', actor, scope, folder, ranges) : [];
+  const ranges = uids.map((uid) => ({ first: uid, last: uid }));
+  const found = staysIn(tx, 'uid', actor, scope, folder, ranges);
   const rows = load(tx, [...new Set(found.map((stay) => stay.entryId))]);
   const pairs: Pair[] = [];
   const left: Uid[] = [];

@@ -4,7 +4,7 @@
  */
 import { getAccount, getSetting, hasNotices, listAccounts } from './accounts.ts';
 import { changesEnd, changesSince } from './changes.ts';
-import { earlierPairs, heldByHash } from './drops.ts';
+import { earlierPairs, heldByHash, undoable } from './drops.ts';
 import { entryByUid, getEntry, history, listEntries } from './entries.ts';
 import { counts, get as getJob, ofDrop } from './jobs.ts';
 import { filterBlock, getMessage, readPiece, summaries } from './messages.ts';
@@ -21,6 +21,7 @@ export const readerMethods = {
   'entries.history': history,
   'drops.earlierPairs': earlierPairs,
   'drops.heldByHash': heldByHash,
+  'drops.undoable': undoable,
   'jobs.get': getJob,
   'jobs.ofDrop': ofDrop,
   'jobs.counts': counts,

@@ -16,6 +16,7 @@ import type {
   Notices,
   Settings,
   Store,
+  Taken,
   Views,
 } from '../port.ts';
 import type { ThreadOptions } from './connect.ts';
@@ -28,6 +29,8 @@ import type { WriterMethods } from './writer-methods.ts';
 
 /** Two: one may load a large view while the other answers. Each costs memory, and SQLite's speed is that of one core each. */
 const readerThreads = 2;
+/** Drops taken back in one transaction, so that no other writer waits long. */
+const undoneAtOnce = 500;
 
 export async function openSqlite(options: ThreadOptions): Promise<Store> {
   const watchers = new Watchers();
@@ -128,7 +131,20 @@ class SqliteStore implements Store {
     },
     earlierPairs: (actor, scope, folder, action, ranges) =>
       this.#read('drops.earlierPairs', actor, scope, folder, action, ranges),
-    undo: (actor, scope, folder, ranges, backTo) => this.#write('drops.undo', actor, scope, folder, ranges, backTo),
+    undo: async (actor, scope, folder, ranges, backTo) => {
+      // Found by a reader: of a thousand UIDs that 1:* names, one may still be undone.
+      const uids = await this.#read('drops.undoable', actor, scope, folder, ranges, backTo);
+      const pieces: Taken[] = [];
+      for (let at = 0; at < uids.length; at += undoneAtOnce)
+        pieces.push(await this.#write('drops.undo', actor, scope, folder, uids.slice(at, at + undoneAtOnce), backTo));
+      return {
+        pairs: pieces.flatMap(({ pairs }) => pairs),
+        left: pieces.flatMap(({ left }) => left),
+        refused: pieces.flatMap(({ refused }) => refused),
+        unknown: [],
+        modSeq: Math.max(0, ...pieces.map(({ modSeq }) => modSeq)) as ModSeq,
+      };
+    },
     appendForTraining: (message, drop) => {
       const { packed, transfer } = pack(message);
       return this.#writer.call('drops.appendForTraining', [packed, drop], transfer);
