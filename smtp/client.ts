@@ -54,6 +54,8 @@ const keptBytes = 256 * 1024;
 
 /** A hop of which no connection came free for so long hangs. */
 const hangingMs = 10_000;
+/** After so long nobody waits for one any more: who comes is told at once that the hop is busy. */
+const quietMs = 1_000;
 
 interface Idle {
   readonly session: Session;
@@ -197,6 +199,8 @@ export class DeliveryClient {
       state.inUse++;
       return true;
     }
+    // Thousands of deliveries that each wait here for a hop that does not answer would hold up those for others.
+    if (state.down !== undefined || performance.now() - state.movedAt > quietMs) return false;
     return new Promise((resolve) => {
       const end = (taken: boolean): void => {
         clearTimeout(timer);

@@ -405,6 +405,33 @@ t.test('a hop that hangs costs its own connections and nobody else', async (t) =
   t.equal(slow.connections, 2);
 });
 
+t.test('nobody waits for a hop that does not move: thousands for it hold up none for others', async (t) => {
+  const hanging = await Sink.start(t, { behave: ({ phase }) => (phase === 'connect' ? 'hang' : undefined) });
+  const giveUp = new AbortController();
+  const patient = clientFor(t, { connectionsPerHop: 1, patienceMs: 3000 });
+  const tried = send(patient, hanging.url, 'A: b\r\n\r\n', toAda, giveUp.signal);
+  const isBusy = async () => (await send(patient, hanging.url, 'A: b\r\n\r\n')).busy !== undefined;
+  t.ok(await isBusy(), 'it had patience, and by now the hop has been quiet for long');
+  const began = performance.now();
+  const all = await Promise.all(Array.from({ length: 1000 }, isBusy));
+  t.ok(all.every(Boolean));
+  t.ok(performance.now() - began < 3000, 'sooner than the patience of any of them');
+  giveUp.abort(new Error('stop'));
+  await t.rejects(tried, /stop/);
+
+  // One that is known to be down is asked by one at a time, and nobody stands behind that one.
+  const down = await Sink.start(t, {
+    behave: ({ phase, connection }) => (phase !== 'connect' ? undefined : connection === 1 ? 'close' : 'hang'),
+  });
+  const client = clientFor(t, { patienceMs: 60_000 });
+  t.match((await send(client, down.url, 'A: b\r\n\r\n')).outcomes, [{ kind: 'later' }]);
+  const again = new AbortController();
+  const probe = send(client, down.url, 'A: b\r\n\r\n', toAda, again.signal);
+  t.match(await send(client, down.url, 'A: b\r\n\r\n'), { busy: { hanging: true } });
+  again.abort(new Error('stop'));
+  await t.rejects(probe, /stop/);
+});
+
 t.test(
   'given up before the end of the message it throws and nothing is delivered; after it, it is "later"',
   async (t) => {
