@@ -40,7 +40,8 @@ export const importMail: Verb = {
       import('./progress.ts'),
     ]);
     const { files, skipped } = await findMail(call.arguments).catch((error: NodeJS.ErrnoException) => {
-      throw new Failure(`${error.path ?? 'a path'} cannot be read: ${error.code ?? error.message}`, { cause: error });
+      const reason = error.code === 'ENOENT' ? 'there is no such file or folder' : (error.code ?? error.message);
+      throw new Failure(`${error.path ?? 'a path'} cannot be read: ${reason}`, { cause: error });
     });
     return withTools(call, async ({ admit }) => {
       const progress = new Progress(

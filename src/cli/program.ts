@@ -34,7 +34,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (error instanceof UsageError) {
-      io.err(`lazaret: ${cleanLine(error.message)}\nlazaret help says more.\n`);
+      const verb = verbs.find(({ name }) => `${argv.join(' ')} `.startsWith(`${name} `));
+      io.err(`lazaret: ${cleanLine(error.message)}\n${helpOf(verb)}\n`);
       return 2;
     }
     io.err(`${sentence(error)}\n`);
@@ -76,12 +77,15 @@ const base = (command: Command, io: Io): Command =>
       outputError: (text, write) => write(text.replace(/^error:/, 'lazaret:')),
     })
     .showSuggestionAfterError()
-    .showHelpAfterError('lazaret help says more.');
+    .showHelpAfterError(helpOf());
+
+const helpOf = (verb?: Verb) => `lazaret help${verb ? ` ${verb.name}` : ''} says more.`;
 
 function addVerb(parent: Command, verb: Verb, io: Io, done: (code: number) => void): void {
   const command = base(parent.command(verb.name.split(' ').at(-1) as string), io)
     .summary(verb.summary)
     .description(verb.about ? `${verb.summary}\n\n${verb.about}` : verb.summary)
+    .showHelpAfterError(helpOf(verb))
     .allowExcessArguments(false);
   for (const { name, help, optional, many } of verb.arguments ?? []) {
     const inner = `${name}${many ? '...' : ''}`;

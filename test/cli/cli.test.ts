@@ -42,7 +42,11 @@ t.test('what is not understood is told, and is no success', async (t) => {
     [['list', '--owner', 'ada@elsewhere.example'], 2, /--owner: .* neither an address nor a domain of ours/],
     [['release'], 2, /missing required argument 'id'/],
     [['show', '17'], 1, /There is no entry 17/],
-    [['import', '/no/such/file', '--rcpt', 'ada@harbour.example'], 1, /\/no\/such\/file cannot be read: ENOENT/],
+    [
+      ['import', '/no/such/file', '--rcpt', 'ada@harbour.example'],
+      1,
+      /\/no\/such\/file cannot be read: there is no such file or folder/,
+    ],
     [['import', '/tmp'], 2, /--rcpt is needed/],
     [
       ['import', '/tmp', '--rcpt', 'a@b.example', '--direction', 'up'],

@@ -1,18 +1,16 @@
-/** The demo as a person starts it: a process of its own, ended by Ctrl-C, started again on the same folder. */
+/** The demo as a person starts it: a process of its own, read on a terminal, ended by Ctrl-C. What it holds is tested in test/demo. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { startDemo } from '#app/demo/run';
 import { line } from '#app/demo/screen';
-import { silent } from '#app/observe/log';
 
 const root = join(import.meta.dirname, '../..');
 const source = ['--conditions=lazaret-source', '--import=./tools/ts.mjs', 'src/main.ts'];
 const waiting = (screen: string) => Number(/(\d+) messages are waiting/.exec(screen)?.[1]);
 
-t.test('the demo shows one screen, ends cleanly, and goes on with its folder', async (t) => {
+t.test('the demo shows one screen and ends cleanly', async (t) => {
   const data = t.testdir();
   const demo = spawn(process.execPath, [...source, 'demo', '--data', data], { cwd: root });
   t.teardown(() => demo.kill('SIGKILL'));
@@ -41,36 +39,9 @@ t.test('the demo shows one screen, ends cleanly, and goes on with its folder', a
   demo.kill('SIGINT');
   t.same(await once(demo, 'exit'), [0, null], 'it ends cleanly');
   t.notOk(readdirSync(data).includes('lazaret.db-wal'), 'its store is closed');
-
-  let again = '';
-  const { logins, stop } = await startDemo({
-    data,
-    version: '0',
-    log: silent,
-    print: (text) => {
-      again += text;
-    },
-    everyMs: 3_600_000,
-  });
-  await stop();
-  t.equal(waiting(again), waiting(out), 'nothing is handed over twice');
-  for (const { name, password } of logins) {
-    t.ok(again.includes(password), `the new password of ${name} is shown`);
-    t.notOk(out.includes(password), 'and is a new one');
-  }
 });
 
-t.test('a line says what happened in the words of the folders', async (t) => {
-  t.equal(
-    line({
-      kind: 'released',
-      entryId: 17,
-      owner: 'ada@harbour.example',
-      subject: 'Invoice\nfor March',
-      said: '250 2.0.0 Ok',
-    }),
-    'released  17  "Invoice for March"  ada@harbour.example  250 2.0.0 Ok',
-  );
+t.test('a drop is told with the name of its folder', async (t) => {
   const dropped = (action: string) => line({ kind: 'dropped', account: 'ada@harbour.example', action, count: 3 });
   t.equal(dropped('release-train'), 'dropped  3 on Release & Train  ada@harbour.example');
   t.equal(dropped('discard'), 'dropped  3 on Trash  ada@harbour.example');
