@@ -11,6 +11,7 @@ import { openStore } from '#store/open';
 import type { Store } from '#store/port';
 import { changesText } from '#store/sqlite/changes';
 import { listText } from '#store/sqlite/entries';
+import { openMigrated } from '#store/sqlite/migrate';
 import { Database } from '#store/sqlite/sqlite';
 import { openSqlite } from '#store/sqlite/store';
 import { Thread } from '#store/sqlite/thread';
@@ -33,6 +34,19 @@ t.test('makes folder and file for its owner alone', async (t) => {
   const file = join(t.testdir(), 'a', 'b', 'lazaret.db');
   await held(await open(t, file), 'ada@harbour.example');
   t.same([modeOf(join(file, '..')), modeOf(file), modeOf(`${file}-wal`)], ['700', '600', '600']);
+});
+
+t.test('a connection waits for the disk, and for its turn (DESIGN §7.13)', async (t) => {
+  const file = join(t.testdir(), 'lazaret.db');
+  for (const durable of [true, false]) {
+    const { db } = openMigrated({ file, busyTimeoutMs: 4321, durable });
+    const pragma = (name: string) => Object.values(db.prepare(`PRAGMA ${name}`).get())[0];
+    t.equal(pragma('synchronous'), durable ? 2 : 0, 'FULL, but where a test says otherwise');
+    t.equal(pragma('journal_mode'), 'wal');
+    t.equal(pragma('busy_timeout'), 4321);
+    t.equal(pragma('foreign_keys'), 1);
+    db.close();
+  }
 });
 
 t.test('several programs that make one store at once make one', async (t) => {
