@@ -1,5 +1,6 @@
-/** Puts messages into a mailbox: over LMTP, as a filter would, or straight into Lazaret's store where there shall be many. */
+/** Puts messages into a mailbox: over LMTP, as a filter would, or straight into Lazaret's store. */
 import { admitMessage } from '#app/ingest/admit';
+import { silent } from '#app/observe/log';
 import { AddressBook } from '#app/policy/addresses';
 import { openStore } from '#store/open';
 import { Lmtp } from './clients.ts';
@@ -13,17 +14,18 @@ export async function handOver(
   from: number,
   to: number,
   connections: number,
+  length: 'usual' | 'short' = 'usual',
 ): Promise<number> {
   const lines = await Promise.all(Array.from({ length: connections }, () => Lmtp.connect(peer.lmtpPort)));
   // Made beforehand where the rate is wanted, for making them costs about what handing them over does.
-  const ready = Array.from({ length: Math.min(to - from, 2500) }, (_, at) => message(from + at));
+  const ready = Array.from({ length: Math.min(to - from, 2500) }, (_, at) => message(from + at, length));
   let next = from;
   const start = performance.now();
   await Promise.all(
     lines.map(async (line) => {
       while (next < to) {
         const at = next++;
-        await line.send(recipient, ready[at - from] ?? message(at));
+        await line.send(recipient, ready[at - from] ?? message(at, length));
       }
       line.end();
     }),
@@ -32,24 +34,29 @@ export async function handOver(
 }
 
 /**
- * The same way in behind the listener (one admission, eight at a time), without its durability: for sizes at which LMTP
- * would take hours. The server must not run.
+ * The same way in behind Lazaret's listener, one admission a message, without its durability: many times faster on a slow
+ * disk. The server must not run.
  */
-export async function fillStore(url: string, recipient: string, from: number, to: number): Promise<void> {
+export async function fillStore(
+  url: string,
+  recipient: string,
+  from: number,
+  to: number,
+  length: 'usual' | 'short',
+): Promise<void> {
   const store = await openStore(url, { durable: false });
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
   const setting = {
     store,
     book: new AddressBook({}),
     handOverDomains: [],
     releaseKey: new Uint8Array(32),
     onEvent() {},
-    log,
+    log: silent,
   };
   let next = from;
   const one = async () => {
     while (next < to) {
-      const bytes = message(next++, 'short');
+      const bytes = message(next++, length);
       await admitMessage(setting, {
         source: (async function* () {
           yield bytes;
