@@ -13,18 +13,25 @@ const nameArgument = {
 } as const;
 
 /** Runs with the store and the account's name in its normal form. */
-async function withAccount(call: Call, use: (store: Store, account: AccountName) => Promise<number>): Promise<number> {
+async function withAccount(
+  call: Call,
+  use: (store: Store, account: AccountName, login: string) => Promise<number>,
+): Promise<number> {
   const { parseAccountName } = await import('#app/accounts/names');
   const typed = call.arguments[0] as string;
   return withTools(call, async ({ store, book, config }) => {
     const account = parseAccountName(typed, book, config.accounts.global);
-    if (account) return use(store, account);
+    if (account) return use(store, account, loginOf(account.name, config.accounts.global));
     throw new Failure(
       `${cleanLine(typed)} can be no account: it is neither \`${config.accounts.global}\`, nor a domain` +
         `${book.hasDomains ? ' that stands under `domains`' : ''}, nor an address in one`,
     );
   });
 }
+
+/** What people type: the store knows the account that sees everything as `global`, whatever it is called here. */
+const loginOf = (name: string, globalName: string): string =>
+  cleanLine(name.replace(/^(.*\*)?global$/, (_, person = '') => `${person}${globalName}`));
 
 const sees = ({ scope }: AccountName): string =>
   scope.level === 'global'
@@ -33,10 +40,10 @@ const sees = ({ scope }: AccountName): string =>
       ? `sees what belongs to ${scope.domain}`
       : `sees what belongs to ${scope.address}`;
 
-function told(call: Call, account: AccountName, what: string, password?: string): void {
-  if (call.json) call.print(asJson({ name: account.name, done: what, ...(password ? { password } : {}) }));
+function told(call: Call, account: AccountName, login: string, what: string, password?: string): void {
+  if (call.json) call.print(asJson({ name: login, done: what, ...(password ? { password } : {}) }));
   else {
-    call.print(`${what} ${cleanLine(account.name)}, who ${sees(account)}\n`);
+    call.print(`${what} ${login}, who ${sees(account)}\n`);
     if (password) call.print(`password ${password}\n`);
   }
 }
@@ -53,9 +60,8 @@ export const accountAdd: Verb = {
     ['pass lazaret/ada | lazaret account add ada@harbour.example --password-stdin', 'with a password from elsewhere'],
   ],
   run: (call) =>
-    withAccount(call, async (store, account) => {
-      const exists = () =>
-        new Failure(`${account.name} is there already; \`lazaret account passwd\` changes its password`);
+    withAccount(call, async (store, account, login) => {
+      const exists = () => new Failure(`${login} is there already; \`lazaret account passwd\` changes its password`);
       if (await store.accounts.get(account.name)) throw exists();
       const { password, generated } = await newPassword(call);
       const { hashPassword } = await import('#app/accounts/passwords');
@@ -67,7 +73,7 @@ export const accountAdd: Verb = {
         if (error instanceof Error && error.name === 'Conflict') throw exists();
         throw error;
       }
-      told(call, account, 'added', generated ? password : undefined);
+      told(call, account, login, 'added', generated ? password : undefined);
       return 0;
     }),
 };
@@ -83,12 +89,12 @@ export const accountPasswd: Verb = {
     ['lazaret account passwd global --generate --json', 'makes one up, for a program'],
   ],
   run: (call) =>
-    withAccount(call, async (store, account) => {
-      if (!(await store.accounts.get(account.name))) throw new Failure(`There is no account ${account.name}`);
+    withAccount(call, async (store, account, login) => {
+      if (!(await store.accounts.get(account.name))) throw new Failure(`There is no account ${login}`);
       const { password, generated } = await newPassword(call);
       const { hashPassword } = await import('#app/accounts/passwords');
       await store.accounts.setPassword(account.name, await hashPassword(password));
-      told(call, account, 'changed the password of', generated ? password : undefined);
+      told(call, account, login, 'changed the password of', generated ? password : undefined);
       return 0;
     }),
 };
@@ -106,9 +112,10 @@ export const accountRemove: Verb = {
       // Also an account whose domain is not ours any more: by its stored name.
       const account = parseAccountName(typed, book, config.accounts.global);
       const name = account?.name ?? typed.toLowerCase();
-      if (!(await store.accounts.remove(name))) throw new Failure(`There is no account ${cleanLine(name)}`);
-      if (call.json) call.print(asJson({ name, done: 'removed' }));
-      else call.print(`removed ${cleanLine(name)}\n`);
+      const login = loginOf(name, config.accounts.global);
+      if (!(await store.accounts.remove(name))) throw new Failure(`There is no account ${login}`);
+      if (call.json) call.print(asJson({ name: login, done: 'removed' }));
+      else call.print(`removed ${login}\n`);
       return 0;
     }),
 };
@@ -121,8 +128,11 @@ export const accountList: Verb = {
     ['lazaret account list --json', 'for programs'],
   ],
   run: (call) =>
-    withTools(call, async ({ store }) => {
-      const accounts = await store.accounts.list();
+    withTools(call, async ({ store, config }) => {
+      const accounts = (await store.accounts.list()).map((account) => ({
+        ...account,
+        name: loginOf(account.name, config.accounts.global),
+      }));
       if (call.json) call.print(asJson(accounts));
       else if (accounts.length === 0) call.note('There are no accounts yet: `lazaret account add NAME` adds one');
       else
@@ -130,7 +140,7 @@ export const accountList: Verb = {
           columns([
             ['NAME', 'SEES', 'ADDED', 'PASSWORD OF'],
             ...accounts.map(({ name, scope, createdAt, passwordChangedAt }) => [
-              cleanLine(name),
+              name,
               scope.level,
               createdAt.toISOString().slice(0, 10),
               passwordChangedAt.toISOString().slice(0, 10),

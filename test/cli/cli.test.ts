@@ -143,3 +143,19 @@ t.test('accounts are added before the first start, changed, listed and removed',
     err: /There is no account ann\*global/,
   });
 });
+
+t.test('the account that sees everything is called by its login name', async (t) => {
+  const { run } = world(t, 'accounts: { global: postmaster }\n');
+  t.match(await run('account', 'add', 'global', '--generate'), { code: 1, err: /neither `postmaster`, nor a domain/ });
+  t.match(await run('account', 'add', 'Postmaster', '--generate'), {
+    code: 0,
+    out: /^added postmaster, who sees every/,
+  });
+  t.match(await run('account', 'add', 'ann*postmaster', '--generate'), { code: 0, out: /^added ann\*postmaster, who/ });
+  t.match(await run('account', 'add', 'postmaster', '--generate'), { code: 1, err: /^lazaret: postmaster is there/ });
+  t.match(
+    (await run('account', 'list')).out,
+    /^postmaster +global(.*\n)+ann\*postmaster +global|^ann\*postmaster +global(.*\n)+postmaster +global/m,
+  );
+  t.match(await run('account', 'remove', 'postmaster'), { code: 0, out: 'removed postmaster\n' });
+});
