@@ -166,10 +166,8 @@ export class Connection implements Line {
     this.#idling = true;
     const stop = mailbox?.onChange(() => this.#wake());
     try {
-      if (mailbox) {
-        await mailbox.refresh();
-        await this.#tell();
-      }
+      await mailbox?.refresh();
+      await this.#tell(); // also without a mailbox: somebody may have something to say since the last answer
       this.out.flush();
       return await this.#line();
     } finally {

@@ -395,6 +395,13 @@ t.test('what the product wants said is an ALERT, at once in IDLE, else with the 
   await c.sees('* OK [ALERT] Another');
   c.send('DONE');
   await c.sees(/^a OK/);
+  await c.ok('UNSELECT');
+  session!.tell('Said between two commands');
+  c.send('b IDLE');
+  await c.sees('+ idling');
+  await c.sees('* OK [ALERT] Said between two commands');
+  c.send('DONE');
+  await c.sees(/^b OK/);
 });
 
 t.test('sessions and mailboxes are closed with their connection', async (t) => {
