@@ -2,15 +2,11 @@
  * The real Thunderbird, driven as a user would, against the whole server: what people see and what their drops do.
  * Needs Debian's thunderbird and xvfb; where they are missing it says so and is skipped (in CI they are installed).
  */
-import { existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import t from 'tap';
 import { type Selector, Thunderbird } from '../clients/thunderbird/driver.mjs';
 import { password, startApp, type TestApp } from '../support/app.ts';
 import { LmtpClient } from '../support/lmtp.ts';
-
-const shots = join(import.meta.dirname, '../../docs/screenshots');
-const keepShots = process.env.UPDATE_SCREENSHOTS === '1';
 
 if (!existsSync('/usr/bin/thunderbird') || !existsSync('/usr/bin/Xvfb')) {
   if (process.env.CI) t.fail('thunderbird and xvfb must be there in CI');
@@ -81,12 +77,6 @@ async function withThunderbird(
   }
 }
 
-async function shot(tb: Thunderbird, name: string): Promise<void> {
-  if (!keepShots) return;
-  mkdirSync(shots, { recursive: true });
-  await tb.screenshot(join(shots, `${name}.png`));
-}
-
 function stories(): void {
   t.test('each of the three accounts sees the folders and just its own mail', async (t) => {
     const app = await startApp(t);
@@ -138,7 +128,6 @@ function stories(): void {
     await withThunderbird(app, 'ada@harbour.example', { display: 'xvfb' }, async (tb) => {
       await tb.open('Caught');
       await tb.show('Caught');
-      await shot(tb, 'thunderbird');
       const dragged = await tb.drag('Caught', { subject: 'Invoice' }, 'Release & Train');
       t.ok(dragged.ok, dragged.status);
       await app.until('released');
@@ -156,7 +145,6 @@ function stories(): void {
       const back = await tb.drop('Trash', { subject: 'You have won' }, 'Caught');
       t.ok(back.ok, back.status);
       await tb.waitForMessages('Caught', { subject: 'You have won' });
-      await shot(tb, 'after-a-drop');
     });
     t.equal(app.sink.messages.length, 1, 'nothing else was delivered');
   });
