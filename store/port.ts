@@ -384,6 +384,8 @@ export type Outcome =
       readonly kind: 'later';
       readonly said: string;
       readonly afterMs: number;
+      /** Nothing was tried: not counted in `attempts`. */
+      readonly untried?: true;
       readonly show?: { readonly prefix: string };
     };
 

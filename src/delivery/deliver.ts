@@ -117,7 +117,7 @@ class Delivery {
     });
   }
 
-  /** `busy`: nothing was tried, because others are before it; nobody is told. It counts as a try only if the hop hangs. */
+  /** `busy`: nothing was tried, because others are before it; nobody is told. Given up it is only if the hop hangs. */
   async #later(entry: Entry, message: Message, said: string, busy?: { readonly hanging: boolean }): Promise<Ended> {
     const { retryForMs, random = Math.random } = this.#options;
     const ageMs = this.#now() - this.#job.droppedAt.getTime();
@@ -131,6 +131,7 @@ class Delivery {
       said,
       afterMs: busy ? Math.round(busyMs * (1 + random())) : retryDelayMs(ageMs, random()),
       ...(shows && { show: { prefix: renderPrefix({ verdict: entry.verdict, status: `waiting: ${said}` }) } }),
+      ...(busy && { untried: true }),
       ...(!busy && { recorded: () => this.#tell('release-waits', entry, message, said) }),
     };
   }

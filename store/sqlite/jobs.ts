@@ -36,7 +36,7 @@ const text = {
     WHERE key = ? AND lease = ? AND state = 'leased'`,
   end: `UPDATE jobs SET state = ?, ended_at = ?, outcome = ?, due_at = NULL, lease = NULL, lease_until = NULL
     WHERE key = ?`,
-  later: `UPDATE jobs SET state = 'ready', due_at = ?, outcome = ?, lease = NULL, lease_until = NULL WHERE key = ?`,
+  later: `UPDATE jobs SET state = 'ready', due_at = ?, outcome = ?, attempts = attempts - ?, lease = NULL, lease_until = NULL WHERE key = ?`,
   // Nothing in view changes by it, so it takes no mod-sequence of its own.
   endAction: `UPDATE stays SET ended_at = ?, ended_mod_seq = (SELECT last_mod_seq FROM counters)
     WHERE entry_id = ? AND +drop_id = ? AND ended_at IS NULL AND folder IN ('release', 'release-train', 'spam', 'not-spam')`,
@@ -97,7 +97,8 @@ export function release(tx: Tx, job: ClaimedJob): void {
 export function finish(tx: Tx, job: ClaimedJob, outcome: Outcome): void {
   const row: (JobRow & { readonly account: string }) | undefined = tx.sql(text.held).get(job.key, job.lease);
   if (!row) throw new LeaseLost();
-  if (outcome.kind === 'later') tx.sql(text.later).run(tx.now + outcome.afterMs, outcome.said, row.key);
+  if (outcome.kind === 'later')
+    tx.sql(text.later).run(tx.now + outcome.afterMs, outcome.said, outcome.untried ? 1 : 0, row.key);
   else tx.sql(text.end).run(outcome.kind, tx.now, outcome.said, row.key);
   if (row.entry_id === null) return;
   if (row.step === 'deliver') finishDelivery(tx, row, row.entry_id, outcome);

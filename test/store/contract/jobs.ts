@@ -69,6 +69,10 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     const [job] = await d.claim(store);
     await store.jobs.release(job!);
     t.match(await store.jobs.get(job!.key), { state: 'ready', attempts: 0 });
+    const [again] = await d.claim(store);
+    t.equal(again!.attempts, 1);
+    await store.jobs.finish(again!, { kind: 'later', said: 'all connections are in use', afterMs: 0, untried: true });
+    t.match(await store.jobs.get(job!.key), { state: 'ready', attempts: 0, outcome: 'all connections are in use' });
     t.match(await d.claim(store), [{ attempts: 1 }]);
   });
 
