@@ -288,7 +288,11 @@ t.test('drop: APPEND onto Spam, undo, EXPUNGE', async (t) => {
     t.equal(await asClient((reader) => reader.append('Release', mail!.tried[0]!)), undefined, 'no answer');
     await diedAt(t, step);
     await audit.settled(t, 'append-');
-    t.equal((await asClient((reader) => reader.append('Release', mail!.tried[0]!)))?.status, 'OK');
+    // Bytes alone name only what is held (DESIGN §7.10), and this is on its way or delivered.
+    t.match(await asClient((reader) => reader.append('Release', mail!.tried[0]!)), {
+      status: 'NO',
+      text: /^\[CANNOT\]/,
+    });
     await audit.settled(t, 'append-');
     t.equal(copiesOf('append-').length, 1);
   });
