@@ -90,7 +90,7 @@ async function stop(): Promise<void> {
   }
 }
 
-process.once('SIGINT', () => void stop().finally(() => process.exit(130)));
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop().finally(() => process.exit(1)));
 try {
   for (const peer of peers) await peer.start();
   for (const size of sizes) await measure(size);
