@@ -86,8 +86,10 @@ async function throwAt(
   await new Promise((resolve) => setImmediate(resolve));
   client.write(junk.subarray(cut));
   const filler = `${'y'.repeat(80)}\r\nDONE\r\n*\r\n`;
-  // Behind the literal that may be open, whatever its size.
-  client.write(`\r\n${inside ? 'y'.repeat(40) : ''}\r\n${probe} NOOP\r\n`);
+  // Behind the literal that may be open: the word {3+}, or what a changed or doubled octet makes of it.
+  const literal = /\{(\d{1,6})\+\}\r?\n$/.exec(junk.toString('latin1'));
+  const rest = 'y'.repeat(Math.max(Number(literal?.[1] ?? 0), inside ? 40 : 0));
+  client.write(`\r\n${rest}\r\n${probe} NOOP\r\n`);
   let fed = 0;
   for (;;) {
     let response: string;
