@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 import { generatePassword } from '#app/accounts/generate';
 import { parseAccountName } from '#app/accounts/names';
 import { hashPassword } from '#app/accounts/passwords';
-import { assemble } from '#app/assemble';
+import { type App, type AssembleOptions, assemble } from '#app/assemble';
 import { configFrom } from '#app/config/load';
 import type { Log } from '#app/observe/log';
 import { AddressBook } from '#app/policy/addresses';
@@ -40,6 +40,8 @@ export interface Demo {
   stop(): Promise<void>;
 }
 
+type Started = Pick<Demo, 'logins' | 'ports'> & { readonly app: App };
+
 const whoIs: readonly (readonly [name: string, sees: string])[] = [
   ['global', 'everything'],
   ['harbour.example', 'that domain'],
@@ -51,35 +53,19 @@ export async function startDemo({ data, version, log, print, json, everyMs }: De
   const folder = data ? resolve(data) : await mkdtemp(join(tmpdir(), 'lazaret-demo-'));
   const delivered = join(folder, 'delivered');
   const sink = await openSink(delivered);
-  const [imap, imaps, lmtp, smtp] = await freePorts([1143, 1993, 2524, 2525]);
-  const config = configFrom(
-    {
-      hostname: 'quarantine.example',
-      store: `sqlite:${join(folder, 'lazaret.db')}`,
-      imap: { listen: [`127.0.0.1:${imap}`, `127.0.0.1:${imaps}/tls`] },
-      intake: {
-        lmtp: [`127.0.0.1:${lmtp}`],
-        smtp: [`127.0.0.1:${smtp}`],
-        handOverDomains: [handOverAddress.slice(handOverAddress.indexOf('@') + 1)],
-      },
-      domains: { 'harbour.example': { aliases: ['harbor.example'] }, 'quay.example': {} },
-      aliases: { 'info@quay.example': 'ben@quay.example' },
-      delivery: { nextHop: `smtp://127.0.0.1:${sink.port}?tls=none` },
-      training: { spam: learner(folder, 'spam'), ham: learner(folder, 'ham') },
-    },
-    folder,
-  );
   let ready = false;
-  const app = await assemble(config, {
+  const { app, logins, ports } = await startApp(folder, sink.port, {
     log,
     version,
     onEvent(event) {
       const text = json ? JSON.stringify(event) : line(event);
       if (ready && text) print(text);
     },
+  }).catch(async (error: unknown) => {
+    await sink.close();
+    throw error;
   });
-  const logins = await setPasswords(app.store, new AddressBook(config), config.accounts.global);
-  await app.start();
+  const { imap, imaps, lmtp, smtp } = ports;
   const filter = new Filter(`lmtp://127.0.0.1:${lmtp}`);
   const mails = demoMails(await beganAt(app.store));
   for (const mail of mails) if (!mail.inject) await filter.handOver(mail);
@@ -111,7 +97,7 @@ export async function startDemo({ data, version, log, print, json, everyMs }: De
   }, everyMs);
   return {
     logins,
-    ports: { imap, imaps, lmtp, smtp },
+    ports,
     async stop() {
       clearInterval(timer);
       filter.close();
@@ -119,6 +105,38 @@ export async function startDemo({ data, version, log, print, json, everyMs }: De
       await sink.close();
     },
   };
+}
+
+/** The server itself. A port that was free may be taken before it is listened on: then again, with the next ones. */
+async function startApp(folder: string, sinkPort: number, options: AssembleOptions): Promise<Started> {
+  for (;;) {
+    const [imap, imaps, lmtp, smtp] = await freePorts([1143, 1993, 2524, 2525]);
+    const config = configFrom(
+      {
+        hostname: 'quarantine.example',
+        store: `sqlite:${join(folder, 'lazaret.db')}`,
+        imap: { listen: [`127.0.0.1:${imap}`, `127.0.0.1:${imaps}/tls`] },
+        intake: {
+          lmtp: [`127.0.0.1:${lmtp}`],
+          smtp: [`127.0.0.1:${smtp}`],
+          handOverDomains: [handOverAddress.slice(handOverAddress.indexOf('@') + 1)],
+        },
+        domains: { 'harbour.example': { aliases: ['harbor.example'] }, 'quay.example': {} },
+        aliases: { 'info@quay.example': 'ben@quay.example' },
+        delivery: { nextHop: `smtp://127.0.0.1:${sinkPort}?tls=none` },
+        training: { spam: learner(folder, 'spam'), ham: learner(folder, 'ham') },
+      },
+      folder,
+    );
+    const app = await assemble(config, options);
+    const logins = await setPasswords(app.store, new AddressBook(config), config.accounts.global);
+    try {
+      await app.start();
+      return { app, logins, ports: { imap, imaps, lmtp, smtp } };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
 }
 
 /** Plays a learner: keeps what it is taught in files, and says so. */

@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { startDemo } from '#app/demo/run';
 import { line } from '#app/demo/screen';
+import { silent } from '#app/observe/log';
 
 const root = join(import.meta.dirname, '../..');
 const source = ['--conditions=lazaret-source', '--import=./tools/ts.mjs', 'src/main.ts'];
@@ -45,4 +47,15 @@ t.test('a drop is told with the name of its folder', async (t) => {
   const dropped = (action: string) => line({ kind: 'dropped', account: 'ada@harbour.example', action, count: 3 });
   t.equal(dropped('release-train'), 'dropped  3 on Release & Train  ada@harbour.example');
   t.equal(dropped('discard'), 'dropped  3 on Trash  ada@harbour.example');
+});
+
+t.test('two that are started at once find ports of their own', async (t) => {
+  const start = (data: string) =>
+    startDemo({ data, version: '0', log: silent, print: () => {}, everyMs: 3_600_000 }).catch((error: Error) => error);
+  const folder = t.testdir({ one: {}, two: {} });
+  const started = await Promise.all([start(join(folder, 'one')), start(join(folder, 'two'))]);
+  const ports = started.map((demo) => (demo instanceof Error ? demo.message : demo.ports.imap));
+  for (const demo of started) if (!(demo instanceof Error)) await demo.stop();
+  t.equal(new Set(ports).size, 2);
+  t.ok(ports.every(Number.isInteger), ports.join(', '));
 });
