@@ -163,7 +163,7 @@ function sentence(error: unknown): string {
 }
 
 function listenReason(code: string | undefined): string {
-  if (code === 'EADDRINUSE') return 'something listens there already';
+  if (code === 'EADDRINUSE') return 'something listens there already; end it, or set another port';
   if (code === 'EACCES') return 'ports below 1024 need a privilege (CAP_NET_BIND_SERVICE) or another setting';
   if (code === 'EADDRNOTAVAIL') return 'this machine has no such address';
   return code ?? 'unknown reason';

@@ -21,7 +21,8 @@ function domains({ domains, intake }: Partial<Parsed>, report: Report): void {
   const names = new Map<string, string>();
   for (const name of Object.keys(domains)) {
     const domain = parseDomain(name);
-    if (!domain) report(['domains', name], `expected a domain like harbour.example, found ${JSON.stringify(name)}`);
+    if (!domain)
+      report(['domains', name], `domains: expected a domain like harbour.example, found ${JSON.stringify(name)}`);
     else if (names.has(domain)) report(['domains', name], `${domain} stands here twice`);
     else names.set(domain, domain);
   }
@@ -48,7 +49,8 @@ function aliases({ domains, aliases }: Partial<Parsed>, report: Report): void {
   const targets = new Map<string, string>();
   for (const [from, to] of Object.entries(aliases)) {
     const at = ['aliases', from];
-    if (!parseAddress(from)) report(at, `expected an address like info@quay.example, found ${JSON.stringify(from)}`);
+    if (!parseAddress(from))
+      report(at, `aliases: expected an address like info@quay.example, found ${JSON.stringify(from)}`);
     else if (!book.isOurs(from)) report(at, `${from} is not in any of \`domains\`, so it would never be looked up`);
     else if (!book.isOurs(to)) report(at, `${to} is not in any of \`domains\``);
     else if (targets.has(book.owner(from))) report(at, `${from} is the same address as another one here`);

@@ -45,7 +45,7 @@ function body(world: Pick<World, 'undoMs' | 'outgoingFolder'>, { scope }: Who): 
     '  Not Spam             the filter learns: no spam. Delivers nothing.',
     '  Trash                discard them. The filter learns nothing.',
     '',
-    'The first four always look empty: what is dropped on them is on its',
+    'All but Trash always look empty: what is dropped on them is on its',
     'way at once.',
     ...(seconds > 0
       ? [

@@ -112,7 +112,7 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       '1: c.example is already an alias of a.example',
     ],
     ['domains: { a.example: , A.Example: }', '1: a.example stands here twice'],
-    ['domains: { "a b": {} }', '1: expected a domain like harbour.example, found "a b"'],
+    ['domains: { "a b": {} }', '1: domains: expected a domain like harbour.example, found "a b"'],
     ['domains: { a.example: }\naliases:\n  x@a.example: y@b.example', '3: y@b.example is not in any of `domains`'],
     [
       'domains: { a.example: }\naliases:\n  x@b.example: y@a.example',
@@ -127,7 +127,7 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       'aliases: { x@a.example: y@a.example, X@a.example: z@a.example }',
       '1: X@a.example is the same address as another one here',
     ],
-    ['aliases: { info: y@a.example }', '1: expected an address like info@quay.example, found "info"'],
+    ['aliases: { info: y@a.example }', '1: aliases: expected an address like info@quay.example, found "info"'],
     [
       'aliases: { x@a.example: info }',
       '1: aliases.x@a.example: expected an address like ada@harbour.example, found "info"',
