@@ -11,6 +11,8 @@ export interface OpenOptions {
   readonly busyTimeoutMs?: number;
   /** false: answers before the disk has it; a crash of the machine may lose what was answered. For tests. */
   readonly durable?: boolean;
+  /** Opens a store whose import was begun and not finished, too: to go on with it. Nothing but `upkeep` is to be used then. */
+  readonly unfinished?: boolean;
 }
 
 /** @throws StoreRefused, StoreUnavailable with a sentence that says what an operator can do */

@@ -37,6 +37,7 @@ import type {
   Uid,
   Verdict,
 } from './model.ts';
+import type { FactRecord, Finding, MessageRecord, RecordKind, StoreRecord } from './records.ts';
 
 export interface Store {
   readonly messages: Messages;
@@ -48,6 +49,7 @@ export interface Store {
   readonly accounts: Accounts;
   readonly notices: Notices;
   readonly settings: Settings;
+  readonly upkeep: Upkeep;
   /** Non-zero, made at installation (DESIGN §3). */
   readonly uidValidity: number;
   /**
@@ -413,6 +415,11 @@ export interface Jobs {
 
 // ----------------------------------------------------------------------------------------------------- changes, views
 
+export interface WatchOptions {
+  /** Whether commits of other processes ring too; true by default. */
+  readonly others?: boolean;
+}
+
 export interface Changes {
   /**
    * Lines after `since`, ascending, whole mod-sequences, about `limit` lines. `end` is the mod-sequence up to which this
@@ -431,9 +438,10 @@ export interface Changes {
   end(): Promise<ModSeq>;
   /**
    * Calls `ring` soon (this process: at once; another on the same store: within 200 ms) after changes were committed. A
-   * hint, may be lost or come for nothing. Answers the way to stop it.
+   * hint, may be lost or come for nothing. With `others: false` only this process's commits ring: a bus carries those of
+   * the other processes, and the driver looks for none while nobody else wants them. Answers the way to stop it.
    */
-  watch(ring: () => void): () => void;
+  watch(ring: () => void, options?: WatchOptions): () => void;
 }
 
 /** A folder of a scope as columns, index by index one stay, ascending by UID. */
@@ -497,6 +505,47 @@ export interface Settings {
   putIfAbsent(name: string, value: Uint8Array): Promise<Uint8Array>;
   /** UID of the help message with this text in this account's INBOX: the same as long as the text is, else a new one. */
   helpUid(account: string, textHash: string): Promise<Uid>;
+}
+
+// ------------------------------------------------------------------------------------------------------------ upkeep
+
+/** For whoever keeps a store in order, while it is in use unless said otherwise. Memory is bounded whatever its size. */
+export interface Upkeep {
+  /** How many records of each kind there are, and the octets of all messages: to say how far an export is. */
+  count(): Promise<{ readonly records: Readonly<Record<RecordKind, number>>; readonly octets: number }>;
+  /**
+   * All records of one snapshot, in the order of `recordKinds` and within a kind by their key (messages by id, jobs by
+   * order, changes by mod-sequence). A message's octets are to be read with `messages.read`. Bytes that were not admitted
+   * are not in it. Ends its snapshot when the consumer stops.
+   */
+  export(): AsyncIterable<StoreRecord>;
+  /**
+   * Begins to fill this store, or goes on with what was interrupted: messages that are there stay, everything else is
+   * removed. From now on until `finish` nobody can open the store but with `unfinished` (open.ts).
+   * @throws StoreRefused  it is neither empty (no record but numbers) nor an import that was begun
+   */
+  beginImport(): Promise<Import>;
+  /** What is not as it should be; with `repair`, mended where that loses no mail. findings.ts has the sentences. */
+  check(options: { readonly repair: boolean }): AsyncIterable<Finding>;
+  /** Gives unused space back and brings what the database knows about itself up to date. Says what it did, in sentences. */
+  optimize(): Promise<readonly string[]>;
+}
+
+/** A store that is being filled. Nothing else uses it meanwhile. */
+export interface Import {
+  /**
+   * Keeps a message under its id, unless it is there whole. Called in ascending order of ids; several may be under way at
+   * once. A message between two of them that an earlier try left is removed. `octets` is only asked for when needed.
+   * @throws StoreRefused  `octets` are not as many as the record says
+   */
+  message(record: MessageRecord, octets: () => AsyncIterable<Uint8Array>): Promise<'kept' | 'there'>;
+  /** Writes records, in the order in which `export` yields them; some hundred at a time. */
+  write(records: readonly FactRecord[]): Promise<void>;
+  /**
+   * Ends it in one transaction: the store can be used. `numbers` were written before. With `uidValidity`, that one instead.
+   * `store.uidValidity` of a Store that is open may be the one before: open it anew.
+   */
+  finish(options?: { readonly uidValidity?: number }): Promise<void>;
 }
 
 export type { Folder, Level };
