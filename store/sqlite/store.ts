@@ -18,6 +18,7 @@ import type {
   Store,
   Taken,
   Views,
+  WatchOptions,
 } from '../port.ts';
 import type { ThreadOptions } from './connect.ts';
 import type { ArrivedMessage } from './messages.ts';
@@ -34,9 +35,11 @@ const undoneAtOnce = 500;
 
 export async function openSqlite(options: ThreadOptions): Promise<Store> {
   const watchers = new Watchers();
-  const onEnd = (end: ModSeq): void => watchers.grown(end);
-  const writer = new Thread('#store/sqlite/writer', options, onEnd);
-  const readers = new Readers(readerThreads, () => new Thread('#store/sqlite/reader', options, onEnd));
+  const writer = new Thread('#store/sqlite/writer', options, (end) => watchers.grown(end));
+  const readers = new Readers(
+    readerThreads,
+    () => new Thread('#store/sqlite/reader', options, (end) => watchers.seen(end)),
+  );
   watchers.onWatched = (on) => readers.poll(on);
   try {
     const opened = await writer.call<Opened>('open', []);
@@ -50,34 +53,54 @@ export async function openSqlite(options: ThreadOptions): Promise<Store> {
 
 /** Who wants to know that the log has grown. */
 class Watchers {
-  readonly #rings = new Set<() => void>();
+  /** Of whoever wants own commits only, and of whoever wants those of others too. */
+  readonly #ownRings = new Set<() => void>();
+  readonly #allRings = new Set<() => void>();
+  /** The log's end as of the last own commit, and as of the last commit that was heard of. */
+  #ownEnd = 0;
   #end = 0;
   #closed = false;
-  /** Hears whether anybody watches. */
+  /** Hears whether anybody watches what others commit. */
   onWatched: (on: boolean) => void = () => undefined;
 
-  /** Own commits and those of others come this way, some of them twice. */
+  /** The writer committed. */
   grown(end: ModSeq): void {
-    if (end <= this.#end) return;
-    this.#end = end;
-    for (const ring of this.#rings) queueMicrotask(ring); // what one of them throws is not the others' affair
+    if (end > this.#ownEnd) {
+      this.#ownEnd = end;
+      call(this.#ownRings);
+    }
+    this.seen(end);
   }
 
-  watch(ring: () => void): () => void {
+  /** Somebody committed: own commits come this way twice, and only once do they ring. */
+  seen(end: ModSeq): void {
+    if (end <= this.#end) return;
+    this.#end = end;
+    call(this.#allRings);
+  }
+
+  watch(ring: () => void, { others = true }: WatchOptions = {}): () => void {
     if (this.#closed) throw new StoreUnavailable('The store is closed');
     const own = (): void => ring();
-    this.#rings.add(own);
-    if (this.#rings.size === 1) this.onWatched(true);
+    const rings = others ? this.#allRings : this.#ownRings;
+    rings.add(own);
+    if (others && rings.size === 1) this.onWatched(true);
     return () => {
-      if (this.#rings.delete(own) && this.#rings.size === 0) this.onWatched(false);
+      if (rings.delete(own) && others && rings.size === 0) this.onWatched(false);
     };
   }
 
   close(): void {
     this.#closed = true;
-    this.#rings.clear();
+    this.#ownRings.clear();
+    this.#allRings.clear();
     this.onWatched(false);
   }
+}
+
+/** What one of them throws is not the others' affair. */
+function call(rings: ReadonlySet<() => void>): void {
+  for (const ring of rings) queueMicrotask(ring);
 }
 
 class SqliteStore implements Store {
@@ -166,7 +189,7 @@ class SqliteStore implements Store {
   readonly changes: Changes = {
     since: (since, limit) => this.#read('changes.since', since, limit),
     end: () => this.#read('changes.end'),
-    watch: (ring) => this.#watchers.watch(ring),
+    watch: (ring, options) => this.#watchers.watch(ring, options),
   };
 
   readonly views: Views = {

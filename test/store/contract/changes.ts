@@ -97,6 +97,24 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     stopSecond();
   });
 
+  await t.test('rings who wants own commits only for nothing else', async (t) => {
+    const other = await again();
+    let heard = 0;
+    const stop = store.changes.watch(() => (heard += 1), { others: false });
+    await held(store, 'ada@harbour.example');
+    t.equal(heard, 1, 'an own commit has rung when its answer is there');
+    const everybodys = rings(store);
+    await held(other, 'ada@harbour.example');
+    await everybodys; // the news of it is in this process, and still it did not ring
+    t.equal(heard, 1);
+    await held(store, 'ada@harbour.example');
+    t.equal(heard, 2, 'whatever the other watcher has heard of before');
+    stop();
+    stop();
+    await held(store, 'ada@harbour.example');
+    t.equal(heard, 2);
+  });
+
   await t.test('never shows a UID or a mod-sequence before every smaller one', async (t) => {
     const other = await again();
     const owner = 'ida@quay.example';
