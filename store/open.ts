@@ -31,6 +31,7 @@ export async function openStore(url: string, options: OpenOptions = {}): Promise
     busyTimeoutMs: options.busyTimeoutMs ?? 5000,
     durable: options.durable ?? true,
     ...(options.clock ? { clock: options.clock } : {}),
+    ...(options.unfinished ? { unfinished: true } : {}),
   });
 }
 

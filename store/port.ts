@@ -527,8 +527,11 @@ export interface Upkeep {
   beginImport(): Promise<Import>;
   /** What is not as it should be; with `repair`, mended where that loses no mail. findings.ts has the sentences. */
   check(options: { readonly repair: boolean }): AsyncIterable<Finding>;
-  /** Gives unused space back and brings what the database knows about itself up to date. Says what it did, in sentences. */
-  optimize(): Promise<readonly string[]>;
+  /**
+   * Gives unused space back and brings what the database knows about itself up to date. Says what it did, in sentences.
+   * `alone`: nobody else uses the store, so it may keep others waiting for as long as it takes.
+   */
+  optimize(options: { readonly alone: boolean }): Promise<readonly string[]>;
 }
 
 /** A store that is being filled. Nothing else uses it meanwhile. */

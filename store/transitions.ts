@@ -150,6 +150,11 @@ export function shown(entry: Standing, prefix: string): Next {
   });
 }
 
+/** Its octets are lost: out of every view for good, and nothing more is done with it. */
+export function expires(entry: Standing): Next {
+  return leaves(entry, { state: 'expired', cancel: entry.jobs.filter(unfinished).map((job) => job.key) });
+}
+
 /** A released copy's time in view is over. */
 export function leavesView(entry: Standing): Next {
   return leaves(entry);

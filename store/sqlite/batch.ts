@@ -158,6 +158,12 @@ export class Batch implements Tx {
     raise('recipient', `r:${change.owner}`);
   }
 
+  raise({ uid = 0, modSeq = 0, messageId = 0 }: Parameters<Tx['raise']>[0]): void {
+    this.#uid = Math.max(this.#uid, uid);
+    this.#modSeq = Math.max(this.#modSeq, modSeq);
+    this.#messageId = Math.max(this.#messageId, messageId);
+  }
+
   #keepTops(): void {
     for (const top of this.#commandTops) {
       const key = `${top.folder} ${top.scope}`;

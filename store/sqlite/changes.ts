@@ -2,7 +2,7 @@
 import type { Change, ChangeKind, EntryId, Folder, Level, MessageId, ModSeq, Uid } from '../model.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
-interface ChangeRow {
+export interface ChangeRow {
   readonly mod_seq: ModSeq;
   readonly kind: ChangeKind | 'notice';
   readonly uid: Uid;
@@ -19,7 +19,7 @@ interface ChangeRow {
   readonly internal_date: number | null;
 }
 
-function rowToChange(row: ChangeRow): Change {
+export function changeOf(row: ChangeRow): Change {
   const hasFlags = row.flags_r !== null || row.flags_d !== null || row.flags_g !== null;
   return {
     modSeq: row.mod_seq,
@@ -75,7 +75,7 @@ export function changesSince(snapshot: Snapshot, since: ModSeq, limit: number): 
     more = complete < end;
     end = complete;
   }
-  return { changes: rows.map(rowToChange), end, more, lost: false };
+  return { changes: rows.map(changeOf), end, more, lost: false };
 }
 
 export function changesEnd(snapshot: Snapshot): ModSeq {

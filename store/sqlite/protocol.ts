@@ -25,6 +25,8 @@ export interface FromThread {
 export interface Opened {
   readonly uidValidity: number;
   readonly end: ModSeq;
+  /** An import was begun, and not finished. */
+  readonly unfinished: boolean;
 }
 
 /** The arguments of a method after the transaction, and what it answers. */

@@ -8,6 +8,8 @@ import { earlierPairs, heldByHash, undoable } from './drops.ts';
 import { entryByUid, getEntry, history, listEntries } from './entries.ts';
 import { counts, get as getJob, ofDrop } from './jobs.ts';
 import { filterBlock, getMessage, readPiece, summaries } from './messages.ts';
+import { count as countRecords } from './upkeep-export.ts';
+import { isThere } from './upkeep-import.ts';
 import { loadView, prefixes, top } from './views.ts';
 
 export const readerMethods = {
@@ -34,6 +36,8 @@ export const readerMethods = {
   'accounts.list': listAccounts,
   'notices.any': hasNotices,
   'settings.get': getSetting,
+  'upkeep.count': countRecords,
+  'upkeep.isThere': isThere,
 };
 
 export type ReaderMethods = typeof readerMethods;

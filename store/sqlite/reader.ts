@@ -38,6 +38,7 @@ function snapshotOf(opened: Connection): Reading {
     modSeq: refuse,
     takenModSeq: 0,
     log: refuse,
+    raise: refuse,
   };
 }
 

@@ -3,7 +3,7 @@
  * or to a reader (docs/decisions/0002-sqlite-threads.md).
  */
 import { randomUUID } from 'node:crypto';
-import { StoreUnavailable } from '../errors.ts';
+import { StoreRefused, StoreUnavailable } from '../errors.ts';
 import type { ModSeq } from '../model.ts';
 import type {
   Accounts,
@@ -26,6 +26,7 @@ import type { AnswerOf, ArgsOf, Opened } from './protocol.ts';
 import { putBytes, readBytes } from './put.ts';
 import type { ReaderMethods } from './reader-methods.ts';
 import { Readers, Thread } from './thread.ts';
+import { SqliteUpkeep } from './upkeep.ts';
 import type { WriterMethods } from './writer-methods.ts';
 
 /** Two: one may load a large view while the other answers. Each costs memory, and SQLite's speed is that of one core each. */
@@ -33,7 +34,8 @@ const readerThreads = 2;
 /** Drops taken back in one transaction, so that no other writer waits long. */
 const undoneAtOnce = 500;
 
-export async function openSqlite(options: ThreadOptions): Promise<Store> {
+/** `unfinished`: also a store whose import was begun and not finished. */
+export async function openSqlite(options: ThreadOptions & { readonly unfinished?: boolean }): Promise<Store> {
   const watchers = new Watchers();
   const writer = new Thread('#store/sqlite/writer', options, (end) => watchers.grown(end));
   const readers = new Readers(
@@ -43,8 +45,12 @@ export async function openSqlite(options: ThreadOptions): Promise<Store> {
   watchers.onWatched = (on) => readers.poll(on);
   try {
     const opened = await writer.call<Opened>('open', []);
+    if (opened.unfinished && !options.unfinished)
+      throw new StoreRefused(
+        `The store ${options.file} is being filled by "store copy" or "store restore", or that was interrupted: run it again to its end, or remove the file`,
+      );
     watchers.grown(opened.end);
-    return new SqliteStore(writer, readers, watchers, opened.uidValidity);
+    return new SqliteStore(writer, readers, watchers, opened.uidValidity, options);
   } catch (error) {
     await writer.close();
     throw error;
@@ -109,11 +115,17 @@ class SqliteStore implements Store {
   readonly #readers: Readers;
   readonly #watchers: Watchers;
 
-  constructor(writer: Thread, readers: Readers, watchers: Watchers, uidValidity: number) {
+  readonly upkeep: SqliteUpkeep;
+
+  constructor(writer: Thread, readers: Readers, watchers: Watchers, uidValidity: number, options: ThreadOptions) {
     this.#writer = writer;
     this.#readers = readers;
     this.#watchers = watchers;
     this.uidValidity = uidValidity;
+    this.upkeep = new SqliteUpkeep(options, {
+      write: (method, ...args) => this.#write(method, ...args),
+      read: (method, ...args) => this.#read(method, ...args),
+    });
   }
 
   readonly messages: Messages = {
@@ -224,7 +236,7 @@ class SqliteStore implements Store {
 
   async close(): Promise<void> {
     this.#watchers.close();
-    await Promise.all([this.#writer.close(), this.#readers.close()]);
+    await Promise.all([this.#writer.close(), this.#readers.close(), this.upkeep.close()]);
   }
 
   #write<M extends keyof WriterMethods>(

@@ -29,6 +29,8 @@ export interface Tx extends Snapshot {
    * mod-sequence, in all three scopes or that of `level`.
    */
   log(change: Omit<Change, 'modSeq'>): void;
+  /** The numbers given so far are at least these (a repair). */
+  raise(numbers: { readonly uid?: number; readonly modSeq?: number; readonly messageId?: number }): void;
 }
 
 export function scopeKey(scope: Scope): string {

@@ -19,6 +19,9 @@ import { housekeep } from './housekeep.ts';
 import { claim, finish, release, renew, retryUntrained } from './jobs.ts';
 import { discardUpload, uploadChunk } from './messages.ts';
 
+import { mend } from './upkeep-check.ts';
+import { beginImport, finishImport, importChunk, importMessage, prune, writeRecords } from './upkeep-import.ts';
+
 export const writerMethods = {
   'messages.upload': uploadChunk,
   'messages.discard': discardUpload,
@@ -42,6 +45,13 @@ export const writerMethods = {
   'settings.put': putSetting,
   'settings.putIfAbsent': putSettingIfAbsent,
   'settings.helpUid': helpUid,
+  'upkeep.beginImport': beginImport,
+  'upkeep.prune': prune,
+  'upkeep.importChunk': importChunk,
+  'upkeep.importMessage': importMessage,
+  'upkeep.write': writeRecords,
+  'upkeep.finish': finishImport,
+  'upkeep.mend': mend,
   housekeep,
 };
 

@@ -11,6 +11,7 @@ import { breaksConnection, toFault } from './fault.ts';
 import { openMigrated } from './migrate.ts';
 import { type Call, type FromThread, type Opened, type Reply, type ToThread, transferables } from './protocol.ts';
 import type { Tx } from './tx.ts';
+import { importMark } from './upkeep-export.ts';
 import { writerMethods } from './writer-methods.ts';
 
 /** More would keep the first caller waiting for the last one's sake, and other processes for all of them. */
@@ -106,7 +107,8 @@ function open(id: number): void {
     const opened = connection.get();
     const counters = opened.sql('SELECT uid_validity, last_mod_seq FROM counters').get();
     end = counters.last_mod_seq;
-    const value: Opened = { uidValidity: counters.uid_validity, end: counters.last_mod_seq };
+    const unfinished = opened.sql('SELECT 1 FROM settings WHERE name = ?').get(importMark) !== undefined;
+    const value: Opened = { uidValidity: counters.uid_validity, end: counters.last_mod_seq, unfinished };
     answer({ replies: [{ id, value }] });
   } catch (error) {
     connection.drop();
