@@ -408,9 +408,25 @@ export interface Jobs {
   release(job: ClaimedJob): Promise<void>;
   get(key: string): Promise<Job | undefined>;
   ofDrop(dropId: string): Promise<readonly Job[]>;
-  /** Train jobs that ended with the outcome "no trainer": queued anew, while the bytes exist. Answers how many. */
+  /**
+   * Train jobs that ended with the outcome "no trainer", or were cancelled with `restoredOutcome` (records.ts): queued anew,
+   * while the bytes exist. Answers how many.
+   */
   retryUntrained(): Promise<number>;
   counts(): Promise<{ readonly [state in Job['state']]: number }>;
+  /** What is to be done, step by step; steps without unfinished jobs are left out. Reads no ended job. */
+  backlog(): Promise<readonly Backlog[]>;
+}
+
+export interface Backlog {
+  readonly step: Step;
+  /** Could be claimed now; the oldest of them for so long already. */
+  readonly due: number;
+  readonly oldestDueMs: number;
+  /** Not yet: within the undo window, or put off. */
+  readonly later: number;
+  /** Being done. One whose lease ran out is still counted here until it is claimed again. */
+  readonly leased: number;
 }
 
 // ----------------------------------------------------------------------------------------------------- changes, views

@@ -249,6 +249,9 @@ export const recordKinds: readonly RecordKind[] = [
   'numbers',
 ];
 
+/** How a job ended that was unfinished in a backup (restored.ts). A training of these is what `retryUntrained` does, too. */
+export const restoredOutcome = 'restored from a backup';
+
 /** What `check` found, as facts. findings.ts has the sentences. */
 export type Flaw =
   /** Octets that no entry and no job names. Mended: removed. */

@@ -35,6 +35,7 @@ export {
   hiddenBit,
   homeOf,
   inEffect,
+  isAction,
   type JobStanding,
   type Next,
   placeOf,

@@ -6,8 +6,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { LeaseLost } from '../errors.ts';
-import type { ClaimedJob, EntryId, Job, JobState } from '../model.ts';
-import type { JobClaim, Outcome } from '../port.ts';
+import type { ClaimedJob, EntryId, Job, JobState, Step } from '../model.ts';
+import type { Backlog, JobClaim, Outcome } from '../port.ts';
+import { restoredOutcome } from '../records.ts';
 import * as rules from '../transitions.ts';
 import { type JobRow, rowToJob } from './rows.ts';
 import { lineOf, loadOne, write } from './standing.ts';
@@ -47,11 +48,17 @@ const text = {
   // Only the last training of an entry: what it took the place of is not learned after it.
   retry: `UPDATE jobs AS j SET state = 'ready', due_at = ?1, created_at = ?1, ended_at = NULL, outcome = NULL,
     attempts = 0
-    WHERE j.state = 'done' AND j.step IN ('train-ham', 'train-spam') AND j.outcome = '${noTrainer}'
+    WHERE j.step IN ('train-ham', 'train-spam') AND (j.state = 'done' AND j.outcome = '${noTrainer}'
+      OR j.state = 'cancelled' AND j.outcome = '${restoredOutcome}')
     AND EXISTS (SELECT 1 FROM messages m WHERE m.id = j.message_id)
     AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND o.step <> 'deliver'
-      AND o.state <> 'cancelled' AND o.rowid > j.rowid)`,
+      AND (o.state <> 'cancelled' OR o.outcome = '${restoredOutcome}') AND o.rowid > j.rowid)`,
   counts: 'SELECT state, count(*) AS count FROM jobs GROUP BY state',
+  // By the index alone. No due time: within the undo window.
+  backlog: `SELECT step, count(*) FILTER (WHERE state = 'ready' AND due_at <= ?1) AS due,
+    count(*) FILTER (WHERE state = 'leased') AS leased, count(*) AS unfinished,
+    min(due_at) FILTER (WHERE state = 'ready' AND due_at <= ?1) AS oldest
+    FROM jobs INDEXED BY jobs_due WHERE state IN ('ready', 'leased') GROUP BY step`,
 };
 
 interface ClaimedRow extends JobRow {
@@ -154,4 +161,17 @@ export function counts(snapshot: Snapshot): { readonly [state in JobState]: numb
   const rows: { state: JobState; count: number }[] = snapshot.sql(text.counts).all();
   for (const row of rows) all[row.state] = row.count;
   return all;
+}
+
+export function backlog(snapshot: Snapshot): readonly Backlog[] {
+  const rows: { step: Step; due: number; leased: number; unfinished: number; oldest: number | null }[] = snapshot
+    .sql(text.backlog)
+    .all(snapshot.now);
+  return rows.map(({ step, due, leased, unfinished, oldest }) => ({
+    step,
+    due,
+    oldestDueMs: oldest === null ? 0 : Math.max(0, snapshot.now - oldest),
+    later: unfinished - due - leased,
+    leased,
+  }));
 }
