@@ -18,6 +18,7 @@ const rules: Record<string, readonly string[]> = {
   'src/lib': [],
   'src/observe': ['pino'],
   'src/config': ['#app/lib/', '#app/config/', '#app/policy/addresses', '#smtp/client/next-hop', 'zod', 'yaml'],
+  'src/net': ['#app/lib/', '#app/observe/'],
   'src/quarantine': meaning,
   'src/policy': meaning,
   'src/accounts': [...meaning, 'argon2'],

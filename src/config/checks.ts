@@ -14,6 +14,9 @@ export function check(config: Partial<Parsed>, report: Report): void {
   aliases(config, report);
   listeners(config, report);
   pairs(config, report);
+  // Longer than any supervisor waits, and a timer of Node.js must hold it.
+  if (config.shutdown && config.shutdown.grace > 3_600_000)
+    report(['shutdown', 'grace'], 'shutdown.grace: expected no more than 1h');
 }
 
 function domains({ domains, intake }: Partial<Parsed>, report: Report): void {

@@ -27,6 +27,15 @@ export function oneOf<const T extends readonly [string, ...string[]]>(values: T)
   return z.enum(values, { error: values.length > 1 ? `one of ${values.join(', ')}` : values[0] });
 }
 
+/** At least one of them, in any order; named twice is named once. */
+export function someOf<const T extends readonly [string, ...string[]]>(values: T) {
+  const error = `one or more of ${values.join(', ')}`;
+  return z
+    .array(z.enum(values, { error }), { error })
+    .min(1, { error })
+    .transform((chosen) => values.filter((value) => chosen.includes(value)));
+}
+
 export const list = <T extends z.ZodType>(item: T, what: string) => z.array(item, { error: `a list of ${what}` });
 
 export const argv = () => {

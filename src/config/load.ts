@@ -81,11 +81,13 @@ function understand(sources: Sources, folder: string): Loaded {
     else for (const issue of result.error.issues) explain(issue, [key], tree, report);
   }
   check(parsed as Partial<Parsed>, report);
-  const { tls } = parsed as Partial<Parsed>;
-  for (const part of ['cert', 'key'] as const) {
-    const file = tls?.[part] && resolve(folder, tls[part]);
-    if (file && !existsSync(file)) report(['tls', part], `tls.${part}: there is no file ${file}`);
-  }
+  const { tls, roles = [] } = parsed as Partial<Parsed>;
+  // Nodes may share one file of settings: only those that show a certificate need to have it.
+  if (roles.includes('imap'))
+    for (const part of ['cert', 'key'] as const) {
+      const file = tls?.[part] && resolve(folder, tls[part]);
+      if (file && !existsSync(file)) report(['tls', part], `tls.${part}: there is no file ${file}`);
+    }
   if (problems.length > 0) throw new ConfigError(inOrder(problems));
   return {
     config: finished(parsed as Parsed, folder),

@@ -21,6 +21,7 @@ import {
   network,
   nextHop,
   oneOf,
+  someOf,
   storeUrl,
   whole,
   yesOrNo,
@@ -64,6 +65,10 @@ function group<T extends z.core.$ZodLooseShape>(help: string, shape: T) {
   return inner;
 }
 
+/** What a process can be there for; one may be everything. */
+export const roles = ['imap', 'intake', 'worker'] as const;
+export type Role = (typeof roles)[number];
+
 const directions = ['auto', 'incoming', 'outgoing'] as const;
 const filters = ['auto', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
 export type IntakeDirection = (typeof directions)[number];
@@ -94,6 +99,11 @@ export const schema = z.strictObject({
     help: 'Where everything is kept: sqlite:PATH, one file. Its folder is made when it is missing. A relative path counts from the folder of this file.',
     kind: 'store',
     default: 'sqlite:./data/lazaret.db',
+  }),
+  roles: setting(someOf(roles), {
+    help: 'What this process is there for: imap serves mail clients, intake takes mail from the filter, worker delivers, trains and tidies up. Several processes on one store may share them; `serve --roles` goes before this.',
+    kind: `list of ${roles.join(' | ')}, at least one`,
+    default: [...roles],
   }),
   tls: group(
     'Certificate and key, in PEM form, both or none. Read again on SIGHUP (`systemctl reload`) without ending sessions.',
@@ -275,6 +285,24 @@ export const schema = z.strictObject({
       help: 'So many at a time.',
       kind: 'whole number',
       default: 16,
+    }),
+  }),
+  proxyProtocol: group(
+    'Balancers in front of the listeners that tell us by PROXY protocol, version 1 or 2, who the client is.',
+    {
+      trusted: setting(list(network(), 'addresses and ranges'), {
+        help: 'Their addresses. From there the header is required, before everything else, on every IMAP, LMTP and SMTP listener; from anywhere else it is not understood.',
+        kind: 'list of addresses and ranges',
+        default: [],
+        example: ['10.0.0.2', 'fd00::/64'],
+      }),
+    },
+  ),
+  shutdown: group('What happens on SIGTERM: nobody new is let in, and who is at rest is told so.', {
+    grace: setting(duration(), {
+      help: 'So long commands, messages and deliveries that are running may go on; then they are cut. Docker kills 10 seconds after SIGTERM, systemd 90, unless told otherwise.',
+      kind: 'duration',
+      default: '8s',
     }),
   }),
   accounts: group('Who logs in.', {

@@ -1,6 +1,6 @@
 /** Answers smtp/receiver.ts: who may hand mail over, and what becomes of it. */
 import { channel } from 'node:diagnostics_channel';
-import { BlockList, isIPv6 } from 'node:net';
+import { networks } from '#app/lib/networks';
 import type { HandOverClient, Receiver, Reply, Transaction } from '#smtp/receiver';
 import { replies, saying } from '#smtp/reply';
 import { StoreFull } from '#store/errors';
@@ -27,11 +27,10 @@ export interface ReceiverOptions extends AdmitOptions {
 }
 
 export function createReceiver(o: ReceiverOptions): Receiver {
-  const trusted = networks(o.trusted);
+  const isTrusted = networks(o.trusted);
   return {
     admit(client: HandOverClient): Reply | undefined {
-      const family = isIPv6(client.address) ? 'ipv6' : 'ipv4';
-      return trusted.check(client.address, family) ? undefined : replies.notAllowed;
+      return isTrusted(client.address) ? undefined : replies.notAllowed;
     },
 
     async receive({ client, sender, params, recipients }: Transaction, source): Promise<Reply> {
@@ -59,18 +58,6 @@ export function createReceiver(o: ReceiverOptions): Receiver {
       }
     },
   };
-}
-
-/** @throws Error  an entry is no address and no network */
-function networks(list: readonly string[]): BlockList {
-  const found = new BlockList();
-  for (const network of list) {
-    const [address = '', bits] = network.split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (bits === undefined) found.addAddress(address, family);
-    else found.addSubnet(address, Number(bits), family);
-  }
-  return found;
 }
 
 /** What a release needs again (DESIGN §7.6): as received, xtext not decoded. */

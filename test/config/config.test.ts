@@ -63,6 +63,14 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       '1: training.spam: expected a command as a list of its words, like ["sa-learn", "--spam"], found "sa-learn"',
       '1: training.ham: expected a command as a list of its words, like ["sa-learn", "--spam"], found []',
     ],
+    ['roles: []', '1: roles: expected one or more of imap, intake, worker, found []'],
+    ['roles: [imap, web]', '1: roles[2]: expected one or more of imap, intake, worker, found "web"'],
+    ['roles: imap', '1: roles: expected one or more of imap, intake, worker, found "imap"'],
+    [
+      'proxyProtocol: { trusted: [balancer] }',
+      '1: proxyProtocol.trusted[1]: expected an address or a range like 10.0.0.0/8 or ::1/128, found "balancer"',
+    ],
+    ['shutdown: { grace: 2h }', '1: shutdown.grace: expected no more than 1h'],
     // listeners
     [
       'imap:\n  listen:\n    - 127.0.0.1:143\n    - 127.0.0.1:70000',
