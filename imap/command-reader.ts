@@ -24,10 +24,17 @@ export interface Line extends Context {
   more(): Promise<void>;
 }
 
+/** Who is told how it went. */
+export interface Observer {
+  readonly log: Log;
+  commandEnded(name: string | undefined, ms: number, outcome: Outcome | undefined): void;
+}
+
 export class CommandReader {
   readonly #line: Line;
   readonly #lexer: Lexer;
   readonly #log: Log;
+  readonly #observer: Observer;
   #incoming: Message | undefined;
   #badInARow = 0;
   /** Octets of literals gathered for the current command. */
@@ -35,10 +42,11 @@ export class CommandReader {
   /** What a command whose rest is being thrown away gets at its end; null if it has its answer. */
   #refusal: { outcome: 'NO' | 'BAD'; code?: string; text: string } | null | undefined;
 
-  constructor(line: Line, lexer: Lexer, log: Log) {
+  constructor(line: Line, lexer: Lexer, observer: Observer) {
     this.#line = line;
     this.#lexer = lexer;
-    this.#log = log;
+    this.#log = observer.log;
+    this.#observer = observer;
   }
 
   /** The message that the running command takes, if it takes one. */
@@ -80,7 +88,14 @@ export class CommandReader {
   async #perform(call: Call): Promise<Outcome> {
     this.#line.tag = call.tag;
     this.#line.uid = call.uid;
-    return perform(call, this.#line, this.#log);
+    const began = performance.now();
+    let outcome: Outcome | undefined;
+    try {
+      outcome = await perform(call, this.#line, this.#log);
+      return outcome;
+    } finally {
+      this.#observer.commandEnded(call.command.name, performance.now() - began, outcome);
+    }
   }
 
   /** RFC 7888 §4: `{n}` waits for our word, `{n+}` comes whether we want it or not. */
@@ -149,7 +164,7 @@ export class CommandReader {
     const tag = tagOf(head);
     if (refusal) {
       writeAnswer(this.#line, tag, refusal.outcome, refusal);
-      this.#count(refusal.outcome);
+      this.#refused(refusal.outcome);
     } else {
       this.#refuse(tag, new Bad(reason, 'TOOBIG'));
     }
@@ -158,7 +173,13 @@ export class CommandReader {
   #refuse(tag: string, error: unknown): void {
     const refusal = refusalOf(error, 'parse', this.#log);
     writeAnswer(this.#line, tag, refusal.outcome, refusal);
-    this.#count(refusal.outcome);
+    this.#refused(refusal.outcome);
+  }
+
+  /** One that never ran. */
+  #refused(outcome: Outcome): void {
+    this.#observer.commandEnded(undefined, 0, outcome);
+    this.#count(outcome);
   }
 
   #count(outcome: Outcome): void {

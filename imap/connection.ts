@@ -12,12 +12,19 @@ import type { Backend, Credentials, Peer, Session } from './backend.ts';
 import { capabilityList } from './capability.ts';
 import { CommandReader, type Line } from './command-reader.ts';
 import type { Incoming } from './commands/command.ts';
+import type { Outcome } from './dispatch.ts';
 import { Bad, Bye } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { Selected } from './selected.ts';
 import { type Answer, type Log, oneLine, type State } from './types.ts';
 import { Lexer } from './wire/lexer.ts';
 import { Gone, Writer } from './wire/writer.ts';
+
+/** The client's address: the socket's other end, or what a balancer there says. */
+export interface Origin {
+  readonly address: string;
+  readonly port: number;
+}
 
 /** What the server gives its connections. */
 export interface Host {
@@ -28,6 +35,7 @@ export interface Host {
   readonly product: { readonly name: string; readonly version: string };
   readonly allowCleartextLogin: boolean;
   secureContext(): SecureContext;
+  commandEnded(name: string | undefined, ms: number, outcome: Outcome | undefined): void;
   loggedIn(connection: Connection): void;
   left(connection: Connection): void;
 }
@@ -76,14 +84,14 @@ export class Connection implements Line {
   #heardAt = this.#startedAt;
   #saidAt = this.#startedAt;
 
-  constructor(host: Host, socket: Socket, id: string, tls: boolean) {
+  constructor(host: Host, socket: Socket, id: string, tls: boolean, { address, port }: Origin) {
     this.#host = host;
     this.id = id;
-    this.address = socket.remoteAddress ?? '';
-    this.#port = socket.remotePort ?? 0;
+    this.address = address;
+    this.#port = port;
     this.#secure = tls;
     this.#lexer = new Lexer({ ...host.limits, setOctets: host.limits.lineOctets });
-    this.#commands = new CommandReader(this, this.#lexer, host.log);
+    this.#commands = new CommandReader(this, this.#lexer, host);
     this.#socket = tls ? this.#wrap(socket) : socket;
     this.out = new Writer(this.#socket, host.limits.outputOctets);
     this.#listen();

@@ -7,7 +7,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { Backend } from './backend.ts';
-import { Connection, type Host } from './connection.ts';
+import { Connection, type Host, type Origin } from './connection.ts';
+import type { Outcome } from './dispatch.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import type { Log } from './types.ts';
 
@@ -20,6 +21,11 @@ export interface Listen {
 
 export interface ImapServerOptions {
   readonly backend: Backend;
+  /**
+   * Who a new connection is from, if not the socket's other end: a balancer may say it. May read what was sent ahead of
+   * TLS and greeting, and has to leave in the socket what follows. Rejects after it closed the socket: then that was all.
+   */
+  readonly originOf?: (socket: Socket) => Origin | Promise<Origin>;
   /** For the greeting. */
   readonly hostname: string;
   readonly listen: readonly Listen[];
@@ -33,6 +39,12 @@ export interface ImapServerOptions {
   readonly version: string;
   /** For the greeting and ID. */
   readonly product?: string;
+  /**
+   * Told of every command that ended: its name as in commands/index.ts (undefined: it was none, or could not be read), from its
+   * last octet (APPEND: from its message's first) to its answer; without outcome if the connection ended under it. IDLE lasts as long
+   * as the client likes.
+   */
+  onCommand?(name: string | undefined, ms: number, outcome: Outcome | undefined): void;
 }
 
 export class ImapServer implements Host {
@@ -47,6 +59,8 @@ export class ImapServer implements Host {
   /** Connections not logged in, by address. */
   readonly #strangers = new Map<string, number>();
   readonly #strange = new Set<Connection>();
+  /** Those of whom originOf is still finding out. */
+  readonly #entering = new Set<Socket>();
   readonly #servers: Server[] = [];
   #secureContext: SecureContext;
   #sweep: NodeJS.Timeout | undefined;
@@ -70,7 +84,7 @@ export class ImapServer implements Host {
     const opened: Listen[] = [];
     try {
       for (const wanted of this.#options.listen) {
-        const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket, wanted.tls));
+        const server = createServer({ allowHalfOpen: true }, (socket) => this.#enter(socket, wanted.tls));
         await new Promise<void>((resolve, reject) => {
           server.once('error', reject);
           server.listen({ host: wanted.host, port: wanted.port, backlog: 1024 }, () => {
@@ -98,6 +112,11 @@ export class ImapServer implements Host {
     return this.#connections.size;
   }
 
+  /** Those of them that are logged in. */
+  get sessions(): number {
+    return this.#connections.size - this.#strange.size;
+  }
+
   /** Reads certificate and key again. @throws if they cannot be used; the old ones stay */
   reloadTls(): void {
     this.#secureContext = this.#newContext();
@@ -111,6 +130,7 @@ export class ImapServer implements Host {
     const left = new Promise<void>((resolve) => {
       this.#closing.push(resolve);
     });
+    for (const socket of this.#entering) socket.destroy();
     for (const connection of this.#connections) connection.stop();
     if (this.#connections.size > 0) {
       // The sweep also cuts peers that do not answer our end.
@@ -125,6 +145,10 @@ export class ImapServer implements Host {
   }
 
   // What connections ask for (Host).
+
+  commandEnded(name: string | undefined, ms: number, outcome: Outcome | undefined): void {
+    this.#options.onCommand?.(name, ms, outcome);
+  }
 
   secureContext(): SecureContext {
     return this.#secureContext;
@@ -151,18 +175,35 @@ export class ImapServer implements Host {
     return createSecureContext({ minVersion: 'TLSv1.2', ...this.#options.secureContext() });
   }
 
-  #accept(socket: Socket, tls: boolean): void {
-    const address = socket.remoteAddress ?? '';
+  #enter(socket: Socket, tls: boolean): void {
+    if (this.#connections.size + this.#entering.size >= this.#options.maxConnections) {
+      this.#refuse(socket, tls);
+      return;
+    }
+    const origin = this.#options.originOf?.(socket);
+    if (!(origin instanceof Promise)) {
+      this.#accept(socket, tls, origin ?? { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 });
+      return;
+    }
+    this.#entering.add(socket);
+    origin.then(
+      (found) => {
+        this.#entering.delete(socket);
+        if (!socket.destroyed) this.#accept(socket, tls, found);
+      },
+      () => this.#entering.delete(socket),
+    );
+  }
+
+  #accept(socket: Socket, tls: boolean, origin: Origin): void {
+    const { address } = origin;
     const strangers = this.#strangers.get(address) ?? 0;
-    if (this.#connections.size >= this.#options.maxConnections || strangers >= this.limits.strangersPerAddress) {
-      socket.on('error', () => {});
-      // No handshake for those who are refused: that would be the dearest part of a connection.
-      if (tls) socket.destroy();
-      else socket.end('* BYE [UNAVAILABLE] Too many connections, please try again later\r\n', () => socket.destroy());
+    if (strangers >= this.limits.strangersPerAddress) {
+      this.#refuse(socket, tls);
       return;
     }
     try {
-      const connection = new Connection(this, socket, `imap-${(++this.#serial).toString(36)}`, tls);
+      const connection = new Connection(this, socket, `imap-${(++this.#serial).toString(36)}`, tls, origin);
       this.#connections.add(connection);
       this.#strange.add(connection);
       this.#strangers.set(address, strangers + 1);
@@ -170,6 +211,13 @@ export class ImapServer implements Host {
       this.log.error({ err: error }, 'A connection could not be set up');
       socket.destroy();
     }
+  }
+
+  #refuse(socket: Socket, tls: boolean): void {
+    socket.on('error', () => {});
+    // No handshake for those who are refused: that would be the dearest part of a connection.
+    if (tls) socket.destroy();
+    else socket.end('* BYE [UNAVAILABLE] Too many connections, please try again later\r\n', () => socket.destroy());
   }
 
   #tick(): void {

@@ -34,6 +34,8 @@ export interface ConnectionSetting {
   readonly listener: string;
   readonly maxMessageBytes: number;
   readonly log: Log;
+  /** Told of every reply that ends a message or refuses a client before it, for whoever counts. */
+  readonly onReply?: (reply: Reply) => void;
   /** Told of every message that is being received, so that a stop can wait for it. */
   readonly track: (receiving: Promise<unknown>) => void;
 }
@@ -128,6 +130,7 @@ export class HandOverConnection extends SMTPConnection {
     if (refusal) {
       const { address, listener } = this.#client();
       this.#setting.log.info({ client: address, listener, said: refusal.text }, 'A client was not let in');
+      this.#setting.onReply?.(refusal);
       this.#reply(refusal);
       callback();
     } else super.handler_MAIL(command, callback);
@@ -224,6 +227,7 @@ export class HandOverConnection extends SMTPConnection {
   #answer(reply: Reply, times: number): void {
     this.#queue = undefined;
     if (this._closed) return;
+    this.#setting.onReply?.(reply);
     for (let n = 0; n < times; n++) this.#reply(reply);
     this._transactionCounter++;
     this._unrecognizedCommands = 0;

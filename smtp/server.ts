@@ -8,8 +8,9 @@
 import { once } from 'node:events';
 import type net from 'node:net';
 import { SMTPServer } from 'smtp-server';
+import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js';
 import { type ConnectionSetting, HandOverConnection, type Log } from './connection.ts';
-import type { Receiver } from './receiver.ts';
+import type { Receiver, Reply } from './receiver.ts';
 
 export interface ListenSetting {
   readonly protocol: 'lmtp' | 'smtp';
@@ -19,12 +20,27 @@ export interface ListenSetting {
   readonly name: string;
 }
 
+/** The client's address: the socket's other end, or what a balancer there says. */
+export interface Origin {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface HandOverOptions {
   readonly receiver: Receiver;
+  /**
+   * Who a new connection is from, if not the socket's other end: a balancer may say it. May read what was sent ahead of the
+   * greeting, and has to leave in the socket what follows. Rejects after it closed the socket: then that was all.
+   *
+   * smtp-server's own `useProxy` knows version 1 and single addresses only, and tells strangers what it expected.
+   */
+  readonly originOf?: (socket: net.Socket) => Origin | Promise<Origin>;
   readonly hostname: string;
   readonly listen: readonly ListenSetting[];
   readonly maxMessageBytes: number;
   readonly log: Log;
+  /** Told of every reply that ends a message or refuses a client before it, once, for whoever counts. */
+  onReply?(reply: Reply): void;
 }
 
 /** Connections to one listener; more get 421. An idle one costs about 30 KB, a busy one at most half a megabyte. */
@@ -48,7 +64,8 @@ export class HandOverServer {
 
   /** Answers where each listener listens, in the order they were given. Throws if one cannot, and then none does. */
   async listen(): Promise<{ name: string; host: string; port: number }[]> {
-    const { receiver, log, hostname, maxMessageBytes } = this.#options;
+    const { receiver, log, hostname, maxMessageBytes, originOf } = this.#options;
+    const onReply = (reply: Reply) => this.#options.onReply?.(reply);
     const track = (receiving: Promise<unknown>) => {
       this.#receiving.add(receiving);
       void receiving.finally(() => this.#receiving.delete(receiving));
@@ -56,7 +73,15 @@ export class HandOverServer {
     try {
       const open: { name: string; host: string; port: number }[] = [];
       for (const { protocol, host, port, name } of this.#options.listen) {
-        const listener = new Listener(hostname, { receiver, protocol, listener: name, maxMessageBytes, log, track });
+        const listener = new Listener(hostname, {
+          receiver,
+          protocol,
+          listener: name,
+          maxMessageBytes,
+          log,
+          track,
+          onReply,
+        });
         this.#listeners.push(listener);
         listener.server.listen({ host, port });
         await once(listener.server, 'listening');
@@ -89,10 +114,13 @@ export class HandOverServer {
 
 class Listener extends SMTPServer {
   readonly #setting: ConnectionSetting;
+  readonly #originOf: HandOverOptions['originOf'];
   readonly #open = new Set<HandOverConnection>();
+  /** Those of whom originOf is still finding out. */
+  readonly #entering = new Set<net.Socket>();
   #stopping = false;
 
-  constructor(hostname: string, setting: ConnectionSetting) {
+  constructor(hostname: string, setting: ConnectionSetting, originOf: HandOverOptions['originOf']) {
     super({
       name: hostname,
       lmtp: setting.protocol === 'lmtp',
@@ -115,12 +143,37 @@ class Listener extends SMTPServer {
       onRcptTo: (_address, _session, callback) => callback(),
     });
     this.#setting = setting;
+    this.#originOf = originOf;
+    // smtp-server gives a socket away some moments after it came, and until then nobody would hear of its end.
+    this.server.on('connection', (socket) => socket.on('error', () => {}));
     // Errors of single connections come here too: clients that reset theirs. Nothing is lost by them.
     this.on('error', (err) => setting.log.debug({ err, listener: setting.listener }, 'A hand-over connection broke'));
   }
 
-  override connect(socket: net.Socket, options?: ConstructorParameters<typeof HandOverConnection>[2]): void {
-    const connection = new HandOverConnection(this, socket, options, this.#setting);
+  override connect(socket: net.Socket, options?: SMTPConnectionOptions | null): void {
+    if (socket.destroyed) return;
+    const origin = this.#originOf?.(socket);
+    if (!(origin instanceof Promise)) {
+      this.#accept(socket, options, origin);
+      return;
+    }
+    if (this.#stopping || this.#entering.size >= maxConnections) {
+      socket.destroy();
+      return;
+    }
+    this.#entering.add(socket);
+    origin.then(
+      (found) => {
+        this.#entering.delete(socket);
+        if (!socket.destroyed) this.#accept(socket, options, found);
+      },
+      () => this.#entering.delete(socket),
+    );
+  }
+
+  #accept(socket: net.Socket, options: SMTPConnectionOptions | null | undefined, origin: Origin | undefined): void {
+    const from = origin && { remoteAddress: origin.address, remotePort: origin.port };
+    const connection = new HandOverConnection(this, socket, { ...options, ...from }, this.#setting);
     this.connections.add(connection);
     this.#open.add(connection);
     socket.once('close', () => this.#open.delete(connection));
@@ -133,6 +186,7 @@ class Listener extends SMTPServer {
   async stop(): Promise<void> {
     this.#stopping = true;
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const socket of this.#entering) socket.destroy();
     for (const connection of this.#open) connection.stop();
     await closed;
   }

@@ -53,6 +53,7 @@ export function line(event: ProductEvent): string | undefined {
     case 'arrived':
       return row('arrived', event.entryId, event.subject, event.owner, event.reason);
     case 'repeated':
+    case 'login-refused':
       return undefined;
     case 'handed-back':
       return row('handed back', event.entryId, event.subject, event.owner, 'the filter does not let it through');

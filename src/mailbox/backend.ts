@@ -8,7 +8,7 @@ import type { Log } from '#app/observe/log';
 import type { AddressBook } from '#app/policy/addresses';
 import { mayLogIn } from '#app/policy/permissions';
 import type { Backend } from '#imap/backend';
-import { No } from '#imap/errors';
+import { No, type ResponseCode } from '#imap/errors';
 import type { Store } from '#store/port';
 import { type World, whoIs } from './account.ts';
 import { Feed } from './feed.ts';
@@ -33,8 +33,16 @@ export interface BackendOptions {
   readonly noticeTiming?: NoticeTiming;
 }
 
-/** `close` ends the reading of the change log; before the store is closed, after the server. */
-export function createBackend(o: BackendOptions): Backend & { close(): void } {
+export interface MailboxBackend extends Backend {
+  /** Resolves when what sessions are shown is up to the end of the log as of this call. @throws what keeps it from that */
+  caughtUp(): Promise<void>;
+  /** What the loaded folders hold, for whoever measures. */
+  held(): { readonly views: number; readonly entries: number; readonly bytes: number };
+  /** Ends the reading of the change log; before the store is closed, after the server. */
+  close(): void;
+}
+
+export function createBackend(o: BackendOptions): MailboxBackend {
   const { store, log } = o;
   const feed = new Feed(store.changes, log);
   const views = new Views(store.views, feed);
@@ -51,15 +59,19 @@ export function createBackend(o: BackendOptions): Backend & { close(): void } {
   return {
     async login({ user, password, authzid }, peer) {
       const account = await o.authenticator.verify(user, password, peer.address);
+      const refused = (why: 'wrong' | 'not-allowed' | 'limit', code: ResponseCode, text: string) => {
+        onEvent({ kind: 'login-refused', why, address: peer.address });
+        return new No(code, text);
+      };
       if (!account || !mayLogIn(account.scope, o.book))
-        throw new No('AUTHENTICATIONFAILED', 'The user name or the password is wrong');
+        throw refused('wrong', 'AUTHENTICATIONFAILED', 'The user name or the password is wrong');
       // RFC 4616 §2: acting for somebody else is not offered, naming oneself is.
       if (authzid !== undefined && authzid !== '' && authzid !== user && authzid !== account.name)
-        throw new No('AUTHORIZATIONFAILED', 'Nobody can act for another account here');
+        throw refused('not-allowed', 'AUTHORIZATIONFAILED', 'Nobody can act for another account here');
       const who = whoIs(account);
       const open = connections.get(who.name) ?? 0;
       if (open >= o.maxConnectionsPerUser)
-        throw new No('LIMIT', `This account has ${open} connections, and no more are allowed`);
+        throw refused('limit', 'LIMIT', `This account has ${open} connections, and no more are allowed`);
       connections.set(who.name, open + 1);
       onEvent({ kind: 'login', account: who.name, address: peer.address });
       return new AccountSession(world, who, shared, () => {
@@ -68,6 +80,10 @@ export function createBackend(o: BackendOptions): Backend & { close(): void } {
         else connections.delete(who.name);
       });
     },
+    async caughtUp() {
+      await Promise.all([feed.caughtUp(), views.loaded()]);
+    },
+    held: () => views.held(),
     close() {
       feed.close();
       views.close();

@@ -66,6 +66,11 @@ export class Feed {
     if (modSeq > (this.#position ?? -1) && modSeq > 0) await this.refresh();
   }
 
+  /** The same for everything that is committed now; at once where nobody has begun to listen. */
+  async caughtUp(): Promise<void> {
+    if (this.#position !== undefined) await this.upTo(await this.#changes.end());
+  }
+
   close(): void {
     this.#closed = true;
     this.#stopWatching?.();

@@ -64,6 +64,13 @@ export class LoadedView implements View {
     this.#sum();
   }
 
+  /** Octets of the columns, room for arrivals included. */
+  get bytes(): number {
+    const { uids, entryIds, messageIds, sizes, internalDates, modSeqs, flagSet } = this;
+    const columns = [uids, entryIds, messageIds, sizes, internalDates, modSeqs, flagSet];
+    return columns.reduce((sum, column) => sum + column.byteLength, 0);
+  }
+
   get departures(): number {
     return this.#forgottenLeft + this.#left.length;
   }

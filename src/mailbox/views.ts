@@ -69,6 +69,23 @@ export class Views implements Sink {
     if (slot) this.#leave(slot);
   }
 
+  /** Resolves when every view that is being loaded now is there. @throws what keeps one from it */
+  async loaded(): Promise<void> {
+    await Promise.all([...this.#slots.values()].map(({ loading }) => loading));
+  }
+
+  /** What all of them hold: octets of their columns, not of what belongs to single sessions. */
+  held(): { readonly views: number; readonly entries: number; readonly bytes: number } {
+    let [views, entries, bytes] = [0, 0, 0];
+    for (const { view } of this.#slots.values()) {
+      if (!view) continue;
+      views++;
+      entries += view.count;
+      bytes += view.bytes;
+    }
+    return { views, entries, bytes };
+  }
+
   /** How many views are in memory. */
   get size(): number {
     return this.#slots.size;

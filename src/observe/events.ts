@@ -27,6 +27,12 @@ export type ProductEvent =
       readonly said: string;
     }
   | { readonly kind: 'dropped'; readonly account: string; readonly action: string; readonly count: number }
-  | { readonly kind: 'login'; readonly account: string; readonly address: string };
+  | { readonly kind: 'login'; readonly account: string; readonly address: string }
+  | {
+      /** The name that was tried is left out: people type their password there. */
+      readonly kind: 'login-refused';
+      readonly why: 'wrong' | 'not-allowed' | 'limit';
+      readonly address: string;
+    };
 
 export type Listener = (event: ProductEvent) => void;

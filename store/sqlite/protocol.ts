@@ -19,6 +19,8 @@ export type Reply = { readonly id: number; readonly value: unknown } | { readonl
 export interface FromThread {
   readonly replies?: readonly Reply[];
   readonly end?: ModSeq;
+  /** A batch was committed: so many commands, from its begin to the commit. */
+  readonly batch?: { readonly commands: number; readonly ms: number };
 }
 
 /** A writer's first answer. */

@@ -6,7 +6,7 @@ import { getAccount, getSetting, hasNotices, listAccounts } from './accounts.ts'
 import { changesEnd, changesSince } from './changes.ts';
 import { earlierPairs, heldByHash, undoable } from './drops.ts';
 import { entryByUid, getEntry, history, listEntries } from './entries.ts';
-import { counts, get as getJob, ofDrop } from './jobs.ts';
+import { backlog, counts, get as getJob, ofDrop } from './jobs.ts';
 import { filterBlock, getMessage, readPiece, summaries } from './messages.ts';
 import { count as countRecords } from './upkeep-export.ts';
 import { isThere } from './upkeep-import.ts';
@@ -27,6 +27,7 @@ export const readerMethods = {
   'jobs.get': getJob,
   'jobs.ofDrop': ofDrop,
   'jobs.counts': counts,
+  'jobs.backlog': backlog,
   'changes.since': changesSince,
   'changes.end': changesEnd,
   'views.load': loadView,

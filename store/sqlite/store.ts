@@ -196,6 +196,7 @@ class SqliteStore implements Store {
     ofDrop: (dropId) => this.#read('jobs.ofDrop', dropId),
     retryUntrained: () => this.#write('jobs.retryUntrained'),
     counts: () => this.#read('jobs.counts'),
+    backlog: () => this.#read('jobs.backlog'),
   };
 
   readonly changes: Changes = {

@@ -3,12 +3,16 @@
  * calls that wait for it and is started again by the next one. A thread keeps the process alive only while somebody waits
  * for it.
  */
+import { channel } from 'node:diagnostics_channel';
 import { Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../errors.ts';
 import type { ModSeq } from '../model.ts';
 import type { ThreadOptions } from './connect.ts';
 import { fromFault } from './fault.ts';
 import type { Call, FromThread, ToThread } from './protocol.ts';
+
+/** Every committed batch, `{ commands, ms }`, on the main thread and for whoever measures. Each driver publishes it. */
+const batches = channel('lazaret:store.batch');
 
 interface Waiting {
   resolve(value: never): void;
@@ -114,6 +118,7 @@ export class Thread {
 
   #receive(message: FromThread): void {
     if (message.end !== undefined) this.#onEnd(message.end);
+    if (message.batch) batches.publish(message.batch);
     for (const reply of message.replies ?? []) {
       const waiting = this.#waiting.get(reply.id);
       this.#waiting.delete(reply.id);

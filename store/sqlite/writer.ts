@@ -51,6 +51,7 @@ function runBatch(first: Call): ToThread | undefined {
   let batch: Batch | undefined;
   let other: ToThread | undefined;
   let bytes = 0;
+  const began = performance.now();
   try {
     const opened = connection.get();
     if (pageLimit) limitPages(opened, pageLimit[0]!);
@@ -72,7 +73,8 @@ function runBatch(first: Call): ToThread | undefined {
     steps.committed.publish(calls);
     const grown = batch.end > end;
     end = batch.end;
-    answer({ replies, ...(grown ? { end: batch.end } : {}) });
+    const told = { commands: calls.length, ms: performance.now() - began };
+    answer({ replies, batch: told, ...(grown ? { end: batch.end } : {}) });
   } catch (error) {
     try {
       batch?.rollBack();

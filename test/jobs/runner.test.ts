@@ -61,6 +61,7 @@ class Jobs {
       ofDrop: async () => [],
       retryUntrained: async () => 0,
       counts: async () => ({ ready: 0, leased: 0, done: 0, failed: 0, cancelled: 0 }),
+      backlog: async () => [],
     },
     changes: {
       since: async () => ({ changes: [], end: 0 as never, more: false, lost: false }),

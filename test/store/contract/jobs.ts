@@ -39,6 +39,28 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.match(await store.jobs.counts(), { ready: 0, leased: 20 });
   });
 
+  await test('what is to be done is told step by step, with the age of the oldest', async (t, { store, advance }) => {
+    const before = await store.jobs.backlog();
+    const seen = async (step: string) => {
+      const old = before.find((each) => each.step === step) ?? { due: 0, later: 0, leased: 0 };
+      const now = (await store.jobs.backlog()).find((each) => each.step === step);
+      return now && [now.due - old.due, now.later - old.later, now.leased - old.leased];
+    };
+    const [a, b, c] = [await held(store, ada), await held(store, ada), await held(store, ada)];
+    await d.drop(store, 'release', [a.uid]);
+    advance(60_000);
+    await d.drop(store, 'release-train', [b.uid]);
+    await d.drop(store, 'release', [c.uid], { undoMs: 10_000 });
+    t.strictSame(await seen('deliver'), [2, 1, 0]);
+    t.strictSame(await seen('train-ham'), [1, 0, 0]);
+    const oldest = (await store.jobs.backlog()).find(({ step }) => step === 'deliver')!.oldestDueMs;
+    t.ok(oldest >= 60_000, `${oldest} ms`);
+    const [claimed] = await d.claim(store, ['deliver'], 1);
+    t.strictSame(await seen('deliver'), [1, 1, 1]);
+    await store.jobs.finish(claimed!, d.done());
+    t.strictSame(await seen('deliver'), [1, 1, 0], 'an ended one is no work any more');
+  });
+
   await test('a lease that ran out is claimed again; the first holder is refused, the message id is the same', async (t, {
     store,
     advance,
