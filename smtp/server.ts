@@ -73,15 +73,8 @@ export class HandOverServer {
     try {
       const open: { name: string; host: string; port: number }[] = [];
       for (const { protocol, host, port, name } of this.#options.listen) {
-        const listener = new Listener(hostname, {
-          receiver,
-          protocol,
-          listener: name,
-          maxMessageBytes,
-          log,
-          track,
-          onReply,
-        });
+        const setting = { receiver, protocol, listener: name, maxMessageBytes, log, track, onReply };
+        const listener = new Listener(hostname, setting, originOf);
         this.#listeners.push(listener);
         listener.server.listen({ host, port });
         await once(listener.server, 'listening');
