@@ -2,12 +2,24 @@
  * Filling a store with the records of another one, on the writer thread. A message's row is written after all its octets,
  * so a row says that they are there; everything else is written anew by each try.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { StoreRefused } from '../errors.ts';
-import type { MessageId } from '../model.ts';
+import type { MessageId, SummarySection } from '../model.ts';
 import type { FactRecord, MessageRecord, NumbersRecord } from '../records.ts';
 import type { Snapshot, Tx } from './tx.ts';
 import { importMark } from './upkeep-export.ts';
-import { entryInsert, insertOf, lineInsert, messages, sections, stays, tables } from './upkeep-tables.ts';
+import {
+  entryInsert,
+  insertOf,
+  lineInsert,
+  messages,
+  type Row,
+  recordOf,
+  sections,
+  selected,
+  stays,
+  tables,
+} from './upkeep-tables.ts';
 
 const chunkIds = 65536;
 /** Emptied by each try, what names others before what is named. */
@@ -29,10 +41,14 @@ export function beginImport(tx: Tx): void {
   tx.sql('UPDATE counters SET last_uid = 0, last_mod_seq = 0, last_message_id = 0, trimmed_mod_seq = 0').run();
 }
 
-/** Whether the message is there whole. */
-export function isThere(snapshot: Snapshot, id: MessageId, size: number, sha256: string): boolean {
-  const text = 'SELECT 1 FROM messages WHERE id = ? AND size = ? AND sha256 = ?';
-  return snapshot.sql(text).get(id, size, sha256) !== undefined;
+/** Whether this very message is there whole. */
+export function isThere(snapshot: Snapshot, record: Omit<MessageRecord, SummarySection>): boolean {
+  const row: Row | undefined = snapshot
+    .sql(`SELECT ${selected(messages, 'm')} FROM messages m WHERE id = ?`)
+    .get(record.id);
+  if (!row) return false;
+  const { kind: _, ...wanted } = record;
+  return isDeepStrictEqual(recordOf(messages, row), wanted);
 }
 
 /** Removes the messages between two ids, and octets that were written and got no row. */

@@ -105,12 +105,13 @@ class SqliteImport implements Import {
   }
 
   async message(record: MessageRecord, octets: () => AsyncIterable<Uint8Array>): Promise<'kept' | 'there'> {
-    const { id, size, sha256 } = record;
+    const { envelope: _, bodyStructure: __, body: ___, commonFields: ____, parts: _____, ...known } = record;
+    const { id } = record;
     const before = this.#last;
     if (id <= before) throw new StoreRefused(`Message ${id} came after message ${before}`);
     this.#last = id;
     if (id - before > 1) await this.#calls.write('upkeep.prune', before, id);
-    if (await this.#calls.read('upkeep.isThere', id, size, sha256)) return 'there';
+    if (await this.#calls.read('upkeep.isThere', known)) return 'there';
     await this.#calls.write('upkeep.importMessage', record, await this.#chunks(id, octets()));
     return 'kept';
   }

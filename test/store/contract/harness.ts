@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Test } from 'tap';
-import type { Entry, EnvelopeParams, Scope, Uid } from '#store/model';
+import type { Entry, EntryId, EnvelopeParams, MessageId, Scope, Uid } from '#store/model';
 import type { Admitted, NewEntry, NewMessage, Store, StoredBytes } from '#store/port';
 
 export interface Harness {
@@ -12,7 +12,25 @@ export interface Harness {
   /** Moves the clock of every store of this harness forward. */
   advance(ms: number): void;
   /** A second Store on the same place, as another process would have it; closed when the test ends. */
-  again(): Promise<Store>;
+  again(options?: { readonly unfinished?: boolean }): Promise<Store>;
+  /** Ways to damage the store behind its back, by whatever means the database has. */
+  readonly damage?: Damage;
+}
+
+export interface Damage {
+  /** The octets of a message are gone, what is known of it stays. */
+  removeOctets(id: MessageId): Promise<void>;
+  /** One octet of it is another one. */
+  changeOctet(id: MessageId, offset: number): Promise<void>;
+  /** Another hash of the whole is noted for it. */
+  changeHash(id: MessageId): Promise<void>;
+  /** What is known of a message is gone, octets and all. */
+  removeMessage(id: MessageId): Promise<void>;
+  /** The entry and its stays are gone, its jobs stay. */
+  removeEntry(id: EntryId): Promise<void>;
+  removeDrop(id: string): Promise<void>;
+  /** Last UID, last mod-sequence, last message id and all tops are what they were at the beginning. */
+  resetCounters(): Promise<void>;
 }
 
 /** An empty store of the test's own; everything is closed and removed when `t` ends. */
