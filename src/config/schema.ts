@@ -312,6 +312,14 @@ export const schema = z.strictObject({
       default: 'global',
     }),
   }),
+  http: group('What watches a server asks here: /healthz, /readyz and /metrics. No login and no TLS.', {
+    listen: setting(list(intakeListen(), 'host:port'), {
+      help: 'Where to listen. Names no mail and no person, but is for your own machines: loopback, or a network that strangers do not reach.',
+      kind: 'list of host:port',
+      default: [],
+      example: ['127.0.0.1:8080'],
+    }),
+  }),
   log: group('What is told about the work, on standard error.', {
     level: setting(oneOf(['debug', 'info', 'warn', 'error']), {
       help: 'The least important line that is written.',
