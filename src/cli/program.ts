@@ -91,9 +91,10 @@ function addVerb(parent: Command, verb: Verb, io: Io, done: (code: number) => vo
     const inner = `${name}${many ? '...' : ''}`;
     command.argument(optional ? `[${inner}]` : `<${inner}>`, help);
   }
-  for (const { flags, help, many, choices } of verb.options ?? []) {
+  for (const { flags, help, many, choices, filled } of verb.options ?? []) {
     const option = new Option(flags, choices ? `${help} (${choices.join(', ')})` : help);
     if (choices) option.argParser((value) => choice(value, flags, choices));
+    if (filled) option.argParser((value) => notEmpty(value, flags));
     if (many) option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
     command.addOption(option);
   }
@@ -114,6 +115,11 @@ const examples = (verb: Verb): string =>
 function choice(value: string, flags: string, choices: readonly string[]): string {
   if (value.trim() !== '' && !choices.includes(value))
     throw new UsageError(`${flags.split(' ')[0]}: expected one of ${choices.join(', ')}, found "${value}"`);
+  return value;
+}
+
+function notEmpty(value: string, flags: string): string {
+  if (value.trim() === '') throw new UsageError(`${flags.split(' ')[0]}: expected a value, found ""`);
   return value;
 }
 

@@ -1,12 +1,11 @@
 /**
  * `lazaret serve`: the server. SIGTERM and SIGINT end it cleanly; SIGHUP reads the certificate again.
  */
+import type { Config } from '#app/config/schema';
 import type { ProductEvent } from '#app/observe/events';
 import { stopSignal } from './stop-signal.ts';
-import { Failure, type Verb } from './verb.ts';
+import { type Call, Failure, UsageError, type Verb } from './verb.ts';
 
-/** As long as systemd and docker wait by default before they kill, and a little less. */
-const graceMs = 8_000;
 /** What somebody may have to look after. */
 const badNews: ReadonlySet<ProductEvent['kind']> = new Set(['release-failed', 'training-refused']);
 
@@ -15,16 +14,25 @@ export const serve: Verb = {
   summary: 'run the server',
   about:
     'Listens for mail clients (IMAP) and for the mail filter (LMTP, SMTP), delivers what is released, and trains. ' +
-    'SIGTERM and Ctrl-C end it cleanly; SIGHUP reads certificate and key again, without ending sessions. With --json its ' +
+    'With --roles it does only a part of that, beside other processes on the same store. SIGTERM and Ctrl-C end it cleanly, ' +
+    'within `shutdown.grace`; SIGHUP reads certificate and key again, without ending sessions. With --json its ' +
     'log is JSON, one object a line, whatever `log.format` says.',
+  options: [
+    {
+      flags: '--roles <list>',
+      help: 'what this process does, with commas: imap, intake, worker (else the setting `roles`)',
+      filled: true,
+    },
+  ],
   examples: [
     ['lazaret serve --config lazaret.yaml', 'with the settings of a file'],
+    ['lazaret serve --roles intake,worker', 'takes mail and delivers, and shows nobody a folder'],
     ['LAZARET_IMAP_LISTEN=\'["0.0.0.0:1143"]\' lazaret serve', 'with a setting from the environment'],
     ['systemctl reload lazaret', 'sends SIGHUP: a new certificate is in use from now on'],
   ],
   async run(call) {
     const file = await call.file();
-    const config = await call.config();
+    const config = await settings(call, file);
     const [{ createLogger }, { assemble }, { version }] = await Promise.all([
       import('#app/observe/logger'),
       import('#app/assemble'),
@@ -41,6 +49,7 @@ export const serve: Verb = {
     });
     const addresses = await app.start();
     reload = () => {
+      if (!config.roles.includes('imap')) return; // nobody is shown a certificate
       try {
         app.reloadTls();
         log.info({}, 'certificate read again');
@@ -48,10 +57,11 @@ export const serve: Verb = {
         log.error({ error: (error as Error).message }, 'certificate not read; the one before stays in use');
       }
     };
-    log.info({ version, config: file ?? 'none', store: config.store, ...shown(addresses) }, 'listening');
+    const { roles, store } = config;
+    log.info({ version, config: file ?? 'none', roles, store, ...shown(addresses) }, 'listening');
     const signal = await asked;
     log.info({ signal }, 'stopping');
-    await app.stop(graceMs).catch((error: unknown) => {
+    await app.stop(config.shutdown.grace).catch((error: unknown) => {
       throw new Failure(`Not stopped cleanly: ${(error as Error).message}`, { cause: error });
     });
     log.info({}, 'stopped');
@@ -59,6 +69,21 @@ export const serve: Verb = {
     return 0;
   },
 };
+
+/** The settings, with the roles that were typed. They decide what else must be there, so they come before the settings do. */
+async function settings(call: Call, file: string | undefined): Promise<Config> {
+  const typed = call.text('roles');
+  const [{ loadConfig }, { roles: known }] = await Promise.all([
+    import('#app/config/load'),
+    import('#app/config/schema'),
+  ]);
+  if (typed === undefined) return loadConfig({ file, env: call.env });
+  const roles = typed.split(',').map((role) => role.trim());
+  for (const role of roles)
+    if (!known.some((name) => name === role))
+      throw new UsageError(`--roles: expected one or more of ${known.join(', ')}, found "${role}"`);
+  return loadConfig({ file, env: { ...call.env, LAZARET_ROLES: JSON.stringify(roles) } });
+}
 
 interface Listening {
   readonly host: string;

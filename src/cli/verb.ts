@@ -27,6 +27,8 @@ export interface Verb {
     /** May stand several times. */
     readonly many?: true;
     readonly choices?: readonly string[];
+    /** An empty value is refused: a variable that is not set must not mean the default. */
+    readonly filled?: true;
   }[];
   /** What is typed, and what it does. At least one. */
   readonly examples: readonly (readonly [line: string, meaning: string])[];

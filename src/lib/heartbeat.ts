@@ -1,6 +1,7 @@
 /**
- * Is a server running on this store? Servers write the time under one name every ten seconds; whoever wants to know reads
- * it. Works for any store and any number of servers: one that ends takes its mark away, another's comes back by itself.
+ * Is a server running on this store that does its jobs? Workers write the time under one name every ten seconds; whoever
+ * wants to know reads it. Works for any store and any number of workers: one that ends takes its mark away, another's comes
+ * back by itself.
  */
 import { randomUUID } from 'node:crypto';
 

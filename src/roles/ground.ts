@@ -1,0 +1,40 @@
+/** What the roles of a process stand on: settings, store, address book, log; and what every way in shares. */
+import { randomBytes } from 'node:crypto';
+import type { Config } from '#app/config/schema';
+import type { AdmitOptions } from '#app/ingest/admit';
+import { createOriginOf, type OriginOf } from '#app/net/origin';
+import type { Listener } from '#app/observe/events';
+import type { Log } from '#app/observe/log';
+import { AddressBook } from '#app/policy/addresses';
+import type { Store } from '#store/port';
+
+export interface Ground {
+  readonly config: Config;
+  readonly store: Store;
+  readonly book: AddressBook;
+  /** How mail gets in, whoever brings it. */
+  readonly admission: AdmitOptions & { readonly releaseKey: Uint8Array };
+  /** Who a new connection is from. */
+  readonly originOf: OriginOf;
+  readonly log: Log;
+  readonly onEvent: Listener;
+}
+
+/** The first thing asked of a new store: its key is made. */
+export async function layGround(
+  config: Config,
+  store: Store,
+  { log, onEvent }: { readonly log: Log; readonly onEvent: Listener },
+): Promise<Ground> {
+  const book = new AddressBook(config);
+  const admission = {
+    store,
+    book,
+    handOverDomains: config.intake.handOverDomains,
+    releaseKey: await store.settings.putIfAbsent('releaseKey', randomBytes(32)),
+    onEvent,
+    log,
+  };
+  const originOf = createOriginOf({ trusted: config.proxyProtocol.trusted, log });
+  return { config, store, book, admission, originOf, log, onEvent };
+}

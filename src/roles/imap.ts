@@ -1,0 +1,64 @@
+/** The role `imap`: what mail clients talk to. The only one that shows a certificate, and so the only one that needs it. */
+import { Authenticator } from '#app/accounts/authenticate';
+import { createBackend, type MailboxBackend } from '#app/mailbox/backend';
+import { TlsFiles } from '#app/tls';
+import { ImapServer, type Listen } from '#imap/server';
+import type { Ground } from './ground.ts';
+
+export interface ImapRole {
+  readonly server: ImapServer;
+  readonly backend: MailboxBackend;
+  listen(): Promise<readonly Listen[]>;
+  reloadTls(): void;
+  stop(graceMs: number): Promise<void>;
+}
+
+/** @throws TlsError */
+export async function buildImap(
+  { config, store, book, originOf, onEvent, log }: Ground,
+  version: string,
+): Promise<ImapRole> {
+  const tls = await TlsFiles.open(config);
+  const authenticator = new Authenticator({
+    store,
+    book,
+    globalName: config.accounts.global,
+    loginFailures: config.imap.loginFailures,
+  });
+  const backend = createBackend({
+    store,
+    authenticator,
+    book,
+    hostname: config.hostname,
+    undoMs: config.release.undoSeconds * 1000,
+    actionFolders: config.actionFolders,
+    outgoingFolder: config.imap.outgoingFolder,
+    maxConnectionsPerUser: config.imap.maxConnectionsPerUser,
+    onEvent,
+    log,
+  });
+  const server = new ImapServer({
+    backend,
+    originOf,
+    hostname: config.hostname,
+    listen: config.imap.listen,
+    secureContext: () => tls.context(),
+    allowCleartextLogin: config.imap.allowCleartextLogin,
+    maxConnections: config.imap.maxConnections,
+    log,
+    version,
+  });
+  return {
+    server,
+    backend,
+    listen: () => server.listen(),
+    reloadTls() {
+      tls.reload();
+      server.reloadTls();
+    },
+    async stop(graceMs) {
+      await server.close(graceMs);
+      backend.close();
+    },
+  };
+}

@@ -1,0 +1,42 @@
+/** The role `intake`: takes mail from the filter, by LMTP and SMTP. */
+import { createReceiver } from '#app/ingest/receive';
+import { HandOverServer } from '#smtp/server';
+import type { Ground } from './ground.ts';
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface IntakeRole {
+  listen(): Promise<{ readonly lmtp: readonly Address[]; readonly smtp: readonly Address[] }>;
+  stop(graceMs: number): Promise<void>;
+}
+
+export function buildIntake({ config, admission, originOf, log }: Ground): IntakeRole {
+  const { hostname, intake } = config;
+  const listeners = (['lmtp', 'smtp'] as const).flatMap((protocol) =>
+    intake[protocol].map((listener, at) => ({ ...listener, protocol, name: `${protocol}-${at}` })),
+  );
+  const server = new HandOverServer({
+    receiver: createReceiver({
+      ...admission,
+      trusted: intake.trusted,
+      listeners: Object.fromEntries(listeners.map(({ name, direction, filter }) => [name, { direction, filter }])),
+      maxMessageBytes: intake.maxMessageBytes,
+    }),
+    originOf,
+    hostname,
+    listen: listeners.map(({ protocol, host, port, name }) => ({ protocol, host, port, name })),
+    maxMessageBytes: intake.maxMessageBytes,
+    log,
+  });
+  return {
+    async listen() {
+      const open = await server.listen();
+      const of = (protocol: string) => open.filter(({ name }) => name.startsWith(protocol));
+      return { lmtp: of('lmtp'), smtp: of('smtp') };
+    },
+    stop: (graceMs) => server.close(graceMs),
+  };
+}

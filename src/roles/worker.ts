@@ -1,0 +1,71 @@
+/**
+ * The role `worker`: does the jobs (deliveries, training) and keeps the house. Its heartbeat tells the command line that
+ * somebody does; a store on which only the other roles run would keep what is released.
+ */
+import { createDeliverHandler } from '#app/delivery/deliver';
+import { createRouter } from '#app/delivery/route';
+import { createRunner, type Runner } from '#app/jobs/runner';
+import { startHeartbeat } from '#app/lib/heartbeat';
+import { createCommandTrainer } from '#app/training/command';
+import { createTrainHandler } from '#app/training/train';
+import { DeliveryClient } from '#smtp/client';
+import type { Ground } from './ground.ts';
+
+const dayMs = 24 * 3600_000;
+const leaseMs = 60_000;
+
+export interface WorkerRole {
+  readonly runner: Runner;
+  start(): Promise<void>;
+  stop(graceMs: number): Promise<void>;
+}
+
+/** `now` is the store's clock, by which ages of jobs are told. */
+export function buildWorker({ config, store, book, admission, onEvent, log }: Ground, now: () => number): WorkerRole {
+  const client = new DeliveryClient({ hostname: config.hostname });
+  const retryForMs = config.delivery.retryForDays * dayMs;
+  const train = createTrainHandler({
+    store,
+    ...(config.training
+      ? { trainer: createCommandTrainer({ ...config.training, timeoutMs: config.training.timeout }) }
+      : {}),
+    retryForMs,
+    onEvent,
+    now,
+  });
+  const runner = createRunner({
+    store,
+    handlers: {
+      deliver: createDeliverHandler({
+        store,
+        client,
+        routeOf: createRouter(config, book),
+        hostname: config.hostname,
+        releaseKey: admission.releaseKey,
+        retryForMs,
+        showAfterMs: config.release.showAfter,
+        onEvent,
+        log,
+        now,
+      }),
+      'train-ham': train,
+      'train-spam': train,
+    },
+    concurrency: config.jobs.concurrency,
+    leaseMs,
+    log,
+  });
+  let endHeartbeat = async () => {};
+  return {
+    runner,
+    async start() {
+      runner.start();
+      endHeartbeat = await startHeartbeat(store.settings);
+    },
+    async stop(graceMs) {
+      await endHeartbeat();
+      await runner.stop(graceMs);
+      client.close();
+    },
+  };
+}
