@@ -18,6 +18,9 @@ import { buildWorker } from '#app/roles/worker';
 import { openStore } from '#store/open';
 import type { Admitted, Store } from '#store/port';
 
+/** For verbs on whole stores, which must neither find nor make keys in them. */
+export { openStore };
+
 export interface Address {
   readonly host: string;
   readonly port: number;

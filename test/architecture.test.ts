@@ -7,7 +7,15 @@ import t from 'tap';
 const root = join(import.meta.dirname, '..');
 
 /** What each part may name besides itself and node:. A trailing slash means everything below. */
-const nouns = ['#store/model', '#store/port', '#store/errors', '#app/lib/', '#app/observe/'];
+const nouns = [
+  '#store/model',
+  '#store/port',
+  '#store/errors',
+  '#store/records',
+  '#store/findings',
+  '#app/lib/',
+  '#app/observe/',
+];
 const meaning = [...nouns, '#app/quarantine/', '#app/policy/', '#app/accounts/', '#app/bus/'];
 const edge = (own: string, ...more: string[]) => [...meaning, `#app/${own}/`, ...more];
 
@@ -27,7 +35,7 @@ const rules: Record<string, readonly string[]> = {
   'src/jobs': edge('jobs'),
   'src/delivery': edge('delivery', '#smtp/client'),
   'src/training': edge('training'),
-  'src/cli': edge('cli', '#app/assemble', '#app/config/', '#app/demo/', '#package', 'commander'),
+  'src/cli': edge('cli', '#store/restored', '#app/assemble', '#app/config/', '#app/demo/', '#package', 'commander'),
   'src/web': edge('web', 'fastify'),
   'src/demo': edge('demo', '#app/assemble', '#app/config/', '#smtp/'),
 };

@@ -11,6 +11,7 @@ const groups: Readonly<Record<string, string>> = {
   config: 'Settings: print, check, show',
   account: 'Who may log in',
   training: 'What is learned from',
+  store: 'The store as a whole: copy, back up, restore, check',
 };
 
 export interface Io {

@@ -12,6 +12,10 @@ import { restore } from './restore.ts';
 import { serve } from './serve.ts';
 import { show } from './show.ts';
 import { spam } from './spam.ts';
+import { storeBackup } from './store-backup.ts';
+import { storeCheck, storeOptimize } from './store-check.ts';
+import { storeCopy } from './store-copy.ts';
+import { storeRestore } from './store-restore.ts';
 import { trainingRetry } from './training.ts';
 import type { Verb } from './verb.ts';
 
@@ -35,4 +39,9 @@ export const verbs: readonly Verb[] = [
   trainingRetry,
   importMail,
   inject,
+  storeCopy,
+  storeBackup,
+  storeRestore,
+  storeCheck,
+  storeOptimize,
 ];
