@@ -13,6 +13,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Account } from '#store/model';
 import type { Store } from '#store/port';
+import { type Delays, everywhere, type Failures, LocalFailures, pair } from './limits.ts';
 import { Lru } from './lru.ts';
 import { type NameRules, parseAccountName } from './names.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
@@ -26,7 +27,9 @@ export interface AuthenticatorOptions {
   /** The login name of the account that sees everything. */
   readonly globalName: string;
   /** Growing from the first to the second; 0: none. */
-  readonly loginFailures: { readonly delayMs: number; readonly maxDelayMs: number };
+  readonly loginFailures: Delays;
+  /** Who remembers them; by default this process, for itself. */
+  readonly failures?: Failures;
   /** Tests move time. */
   readonly now?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
@@ -34,21 +37,11 @@ export interface AuthenticatorOptions {
 
 const remembered = 10_000;
 const rememberMs = 5 * 60_000;
-/** A failure that nobody repeated for so long is forgotten. */
-const forgiveMs = 60 * 60_000;
 /** Half of libuv's threads: the other half reads files and resolves names. */
 const hashesAtOnce = 2;
 const maxWaiting = 1000;
 /** A mail client opens a handful of connections; what waits beyond this for one user is a flood. */
 const maxWaitingPerUser = 64;
-
-interface Failures {
-  count: number;
-  /** No try before this. */
-  until: number;
-  /** The user has logged in from here. Only for a pair of user and address. */
-  known: boolean;
-}
 
 interface Success {
   readonly passwordHash: string;
@@ -60,7 +53,7 @@ export class Authenticator {
   readonly #options: AuthenticatorOptions;
   readonly #now: () => number;
   readonly #sleep: (ms: number) => Promise<void>;
-  readonly #failures = new Lru<Failures>(remembered);
+  readonly #failures: Failures;
   readonly #successes = new Lru<Success>(remembered);
   readonly #turns = new Turns(maxWaitingPerUser);
   readonly #hashes = new Gate(hashesAtOnce, maxWaiting);
@@ -72,6 +65,7 @@ export class Authenticator {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#sleep = options.sleep ?? sleepUnheld;
+    this.#failures = options.failures ?? new LocalFailures(options.loginFailures, this.#now);
   }
 
   /**
@@ -86,23 +80,21 @@ export class Authenticator {
     const account = parsed && found;
     if (account && this.#remembers(account.name, account.passwordHash, password)) return plain(account);
 
-    const byUser = this.#state(name);
-    const byPair = this.#state(`${name}\n${address}`);
-    const states = byPair.known ? [byPair] : [byPair, byUser];
+    const attempt = { user: name, address };
+    const { known } = await this.#failures.standing(attempt);
     let delay = 0;
-    const right = await this.#turns.run(byPair.known ? `${name}\n${address}` : name, async () => {
-      const wait = Math.max(...states.map(({ until }) => until)) - this.#now();
-      if (wait > 0) await this.#sleep(wait);
+    const right = await this.#turns.run(known ? pair(attempt) : everywhere(attempt), async () => {
+      const { waitMs } = await this.#failures.standing(attempt);
+      if (waitMs > 0) await this.#sleep(waitMs);
       // Whoever came before may just have shown the same password to be right.
       if (account && this.#remembers(account.name, account.passwordHash, password)) return true;
       const right = await this.#hashes.run(() => this.#matches(account?.passwordHash, password));
       if (right && account) {
         this.#remember(account.name, account.passwordHash, password);
-        for (const state of states) Object.assign(state, { count: 0, until: 0 });
-        byPair.known = true;
+        await this.#failures.forgive(attempt);
         return true;
       }
-      delay = this.#failed(states);
+      delay = await this.#failures.failed(attempt);
       return false;
     });
     if (right && account) return plain(account);
@@ -113,26 +105,6 @@ export class Authenticator {
   /** What is held in memory, for tests and metrics. */
   get held(): { readonly failures: number; readonly successes: number; readonly waiting: number } {
     return { failures: this.#failures.size, successes: this.#successes.size, waiting: this.#turns.size };
-  }
-
-  #state(key: string): Failures {
-    const known = this.#failures.get(key);
-    if (known && known.until + forgiveMs < this.#now()) known.count = 0;
-    if (known) return known;
-    const state = { count: 0, until: 0, known: false };
-    this.#failures.set(key, state);
-    return state;
-  }
-
-  #failed(states: readonly Failures[]): number {
-    const { delayMs, maxDelayMs } = this.#options.loginFailures;
-    let longest = 0;
-    for (const state of states) {
-      const delay = Math.min(maxDelayMs, delayMs * 2 ** Math.min(state.count++, 30));
-      state.until = this.#now() + delay;
-      longest = Math.max(longest, delay);
-    }
-    return longest;
   }
 
   async #matches(passwordHash: string | undefined, password: string): Promise<boolean> {

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
+import type { Listen } from '#app/bus/bus';
 import { retryDelayMs } from '#app/lib/backoff';
 import type { Log } from '#app/observe/log';
 import type { Ended, Handler } from '#app/quarantine/job-handler';
@@ -21,6 +22,8 @@ export interface RunnerOptions {
   readonly concurrency: number;
   readonly leaseMs: number;
   readonly log: Log;
+  /** Who rings when there may be work; by default the store. */
+  readonly listen?: Listen;
   /** Looks for work at least so often, whatever rings were lost. */
   readonly pollMs?: number;
 }
@@ -104,7 +107,9 @@ class JobRunner implements Runner {
   start(): void {
     if (this.#state !== 'new') return;
     this.#state = 'started';
-    this.#unwatch = this.#options.store.changes.watch(() => this.#lookIn(ringPauseMs));
+    const { listen, store } = this.#options;
+    const ring = () => this.#lookIn(ringPauseMs);
+    this.#unwatch = listen ? listen(ring) : store.changes.watch(ring);
     this.poke();
   }
 

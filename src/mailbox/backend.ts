@@ -3,6 +3,8 @@
  * share in this process is made here, once: the feed, the views, who is to be nudged and told.
  */
 import type { Authenticator } from '#app/accounts/authenticate';
+import { type Connections, LocalConnections } from '#app/accounts/limits';
+import type { Listen } from '#app/bus/bus';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import type { AddressBook } from '#app/policy/addresses';
@@ -28,6 +30,12 @@ export interface BackendOptions {
   readonly actionFolders: 'empty' | 'strict';
   readonly outgoingFolder: boolean;
   readonly maxConnectionsPerUser: number;
+  /** Who counts them; by default this process, for itself. */
+  readonly connections?: Connections;
+  /** Who rings when there may be changes; by default the store. */
+  readonly listen?: Listen;
+  /** See Feed. */
+  readonly idlePollMs?: number;
   readonly onEvent: Listener;
   readonly log: Log;
   readonly noticeTiming?: NoticeTiming;
@@ -44,7 +52,7 @@ export interface MailboxBackend extends Backend {
 
 export function createBackend(o: BackendOptions): MailboxBackend {
   const { store, log } = o;
-  const feed = new Feed(store.changes, log);
+  const feed = new Feed(store.changes, log, o);
   const views = new Views(store.views, feed);
   const { hostname, undoMs, actionFolders, outgoingFolder, onEvent } = o;
   const world: World = { store, feed, views, hostname, undoMs, actionFolders, outgoingFolder, onEvent, log };
@@ -54,7 +62,7 @@ export function createBackend(o: BackendOptions): MailboxBackend {
     noticeBoard: new NoticeBoard(store.notices, feed, log, o.noticeTiming),
     subscriptions: new Subscriptions(store.settings),
   };
-  const connections = new Map<string, number>();
+  const connections = o.connections ?? new LocalConnections();
 
   return {
     async login({ user, password, authzid }, peer) {
@@ -69,16 +77,11 @@ export function createBackend(o: BackendOptions): MailboxBackend {
       if (authzid !== undefined && authzid !== '' && authzid !== user && authzid !== account.name)
         throw refused('not-allowed', 'AUTHORIZATIONFAILED', 'Nobody can act for another account here');
       const who = whoIs(account);
-      const open = connections.get(who.name) ?? 0;
-      if (open >= o.maxConnectionsPerUser)
-        throw refused('limit', 'LIMIT', `This account has ${open} connections, and no more are allowed`);
-      connections.set(who.name, open + 1);
+      const opened = await connections.open(who.name, o.maxConnectionsPerUser);
+      if ('full' in opened)
+        throw refused('limit', 'LIMIT', `This account has ${opened.full} connections, and no more are allowed`);
       onEvent({ kind: 'login', account: who.name, address: peer.address });
-      return new AccountSession(world, who, shared, () => {
-        const left = (connections.get(who.name) ?? 1) - 1;
-        if (left > 0) connections.set(who.name, left);
-        else connections.delete(who.name);
-      });
+      return new AccountSession(world, who, shared, opened.close);
     },
     async caughtUp() {
       await Promise.all([feed.caughtUp(), views.loaded()]);

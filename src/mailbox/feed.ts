@@ -1,10 +1,11 @@
 /**
  * The one reader of the change log in this process: reads on from where it was whenever the store rings or somebody asks,
  * and hands each line to whoever keeps something up to date by it (views, nudges, notices). The log is the truth; the
- * ring only says that there may be something to read.
+ * ring only says that there may be something to read. Rings may get lost, so now and then it reads without one.
  *
  * However many sessions ask at once, there is one read at a time and at most one waiting behind it.
  */
+import type { Listen } from '#app/bus/bus';
 import type { Log } from '#app/observe/log';
 import type { Change, ModSeq } from '#store/model';
 import type { Changes } from '#store/port';
@@ -17,6 +18,8 @@ export interface Sink {
 }
 
 const linesPerRead = 5_000;
+/** The longest that a lost ring keeps an idle client from what is new. */
+const idlePollMs = 10_000;
 /** After a failed read nobody may ring again for what is unread. */
 const retryMs = 1_000;
 
@@ -28,14 +31,19 @@ export class Feed {
   #position: ModSeq | undefined;
   #reading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  readonly #listen: Listen;
+  readonly #idlePollMs: number;
   #stopWatching: (() => void) | undefined;
+  #idlePoll: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #failing = false;
   #closed = false;
 
-  constructor(changes: Changes, log: Log) {
+  constructor(changes: Changes, log: Log, options: { readonly listen?: Listen; readonly idlePollMs?: number } = {}) {
     this.#changes = changes;
     this.#log = log;
+    this.#listen = options.listen ?? ((ring) => changes.watch(ring));
+    this.#idlePollMs = options.idlePollMs ?? idlePollMs;
   }
 
   add(sink: Sink): void {
@@ -45,7 +53,8 @@ export class Feed {
   /** Begins to listen, once. What was committed before is not told; views load it. */
   async start(): Promise<void> {
     if (this.#closed) return;
-    this.#stopWatching ??= this.#changes.watch(() => this.#ring());
+    this.#stopWatching ??= this.#listen(() => this.#ring());
+    this.#idlePoll ??= setInterval(() => this.#ring(), this.#idlePollMs).unref();
     if (this.#position === undefined) await this.refresh();
   }
 
@@ -75,6 +84,7 @@ export class Feed {
     this.#closed = true;
     this.#stopWatching?.();
     clearTimeout(this.#retry);
+    clearInterval(this.#idlePoll);
   }
 
   #begin(): Promise<void> {
