@@ -15,6 +15,7 @@ import { layGround } from '#app/roles/ground';
 import { buildImap } from '#app/roles/imap';
 import { buildIntake } from '#app/roles/intake';
 import { buildWorker } from '#app/roles/worker';
+import { createWatched } from '#app/web/watched';
 import { openStore } from '#store/open';
 import type { Admitted, Store } from '#store/port';
 
@@ -31,6 +32,8 @@ export interface Addresses {
   readonly imap: readonly (Address & { readonly tls: boolean })[];
   readonly lmtp: readonly Address[];
   readonly smtp: readonly Address[];
+  /** Health and metrics, whatever the roles. */
+  readonly http: readonly Address[];
 }
 
 export interface App {
@@ -70,6 +73,9 @@ export async function openTools(config: Config, log: Log = silent): Promise<Tool
   return { store, book, admit: (mail) => admitMessage(admission, mail), close: () => store.close() };
 }
 
+/** What mail clients are shown may be behind the store for so long. */
+const viewsMs = 5_000;
+
 const noRunner: App['runner'] = { poke() {}, async idle() {} };
 
 export async function assemble(
@@ -77,18 +83,27 @@ export async function assemble(
   { log, onEvent, version, store: storeOptions = {} }: AssembleOptions,
 ): Promise<App> {
   const store = await openStore(config.store, storeOptions);
+  const { listen } = config.http;
+  const watched = listen.length > 0 ? createWatched({ listen, store, version, log }) : undefined;
   try {
     const has = (role: Config['roles'][number]) => config.roles.includes(role);
-    const ground = await layGround(config, store, { log, onEvent });
+    const tell: Listener = (event) => {
+      watched?.metrics.event(event);
+      onEvent(event);
+    };
+    const ground = await layGround(config, store, { log, onEvent: tell, metrics: watched?.metrics });
     // Ages of jobs are told by the store's clock, which a test may have moved.
     const offset = storeOptions.clock && new Float64Array(storeOptions.clock);
     const now = () => Date.now() + (offset?.[0] ?? 0);
     const imap = has('imap') ? await buildImap(ground, version) : undefined;
     const intake = has('intake') ? buildIntake(ground) : undefined;
     const worker = has('worker') ? buildWorker(ground, now) : undefined;
+    if (imap) watched?.add({ name: 'views', withinMs: viewsMs, probe: () => imap.backend.caughtUp() });
 
     const stop = async (graceMs: number) => {
+      watched?.stopping();
       const ended = await Promise.allSettled([imap, intake, worker].map((role) => role?.stop(graceMs)));
+      await watched?.close();
       await store.close();
       for (const end of ended) if (end.status === 'rejected') throw end.reason;
     };
@@ -100,7 +115,8 @@ export async function assemble(
         try {
           const [atImap = [], atIntake] = await Promise.all([imap?.listen(), intake?.listen()]);
           await worker?.start();
-          return { imap: atImap, lmtp: atIntake?.lmtp ?? [], smtp: atIntake?.smtp ?? [] };
+          const http = (await watched?.start()) ?? [];
+          return { imap: atImap, lmtp: atIntake?.lmtp ?? [], smtp: atIntake?.smtp ?? [], http };
         } catch (error) {
           await stop(0);
           throw error;
@@ -110,6 +126,7 @@ export async function assemble(
       stop,
     };
   } catch (error) {
+    await watched?.close();
     await store.close();
     throw error;
   }

@@ -96,8 +96,10 @@ function shown(addresses: {
   readonly imap: readonly Listening[];
   readonly lmtp: readonly Listening[];
   readonly smtp: readonly Listening[];
+  readonly http: readonly Listening[];
 }) {
   const write = ({ host, port, tls }: Listening) =>
     `${host.includes(':') ? `[${host}]` : host}:${port}${tls ? '/tls' : ''}`;
-  return { imap: addresses.imap.map(write), lmtp: addresses.lmtp.map(write), smtp: addresses.smtp.map(write) };
+  const { imap, lmtp, smtp, http } = addresses;
+  return { imap: imap.map(write), lmtp: lmtp.map(write), smtp: smtp.map(write), http: http.map(write) };
 }

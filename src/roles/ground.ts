@@ -5,6 +5,7 @@ import type { AdmitOptions } from '#app/ingest/admit';
 import { createOriginOf, type OriginOf } from '#app/net/origin';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
+import type { Metrics } from '#app/observe/metrics';
 import { AddressBook } from '#app/policy/addresses';
 import type { Store } from '#store/port';
 
@@ -18,13 +19,15 @@ export interface Ground {
   readonly originOf: OriginOf;
   readonly log: Log;
   readonly onEvent: Listener;
+  /** Absent: nobody watches this process. */
+  readonly metrics?: Metrics | undefined;
 }
 
 /** The first thing asked of a new store: its key is made. */
 export async function layGround(
   config: Config,
   store: Store,
-  { log, onEvent }: { readonly log: Log; readonly onEvent: Listener },
+  { log, onEvent, metrics }: Pick<Ground, 'log' | 'onEvent' | 'metrics'>,
 ): Promise<Ground> {
   const book = new AddressBook(config);
   const admission = {
@@ -36,5 +39,5 @@ export async function layGround(
     log,
   };
   const originOf = createOriginOf({ trusted: config.proxyProtocol.trusted, log });
-  return { config, store, book, admission, originOf, log, onEvent };
+  return { config, store, book, admission, originOf, log, onEvent, metrics };
 }

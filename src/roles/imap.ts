@@ -15,7 +15,7 @@ export interface ImapRole {
 
 /** @throws TlsError */
 export async function buildImap(
-  { config, store, book, originOf, onEvent, log }: Ground,
+  { config, store, book, originOf, onEvent, log, metrics }: Ground,
   version: string,
 ): Promise<ImapRole> {
   const tls = await TlsFiles.open(config);
@@ -47,7 +47,9 @@ export async function buildImap(
     maxConnections: config.imap.maxConnections,
     log,
     version,
+    onCommand: (name, ms, outcome) => metrics?.command(name, ms, outcome),
   });
+  metrics?.watch({ sessions: () => server, held: () => backend.held() });
   return {
     server,
     backend,

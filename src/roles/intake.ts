@@ -13,7 +13,7 @@ export interface IntakeRole {
   stop(graceMs: number): Promise<void>;
 }
 
-export function buildIntake({ config, admission, originOf, log }: Ground): IntakeRole {
+export function buildIntake({ config, admission, originOf, log, metrics }: Ground): IntakeRole {
   const { hostname, intake } = config;
   const listeners = (['lmtp', 'smtp'] as const).flatMap((protocol) =>
     intake[protocol].map((listener, at) => ({ ...listener, protocol, name: `${protocol}-${at}` })),
@@ -30,6 +30,7 @@ export function buildIntake({ config, admission, originOf, log }: Ground): Intak
     listen: listeners.map(({ protocol, host, port, name }) => ({ protocol, host, port, name })),
     maxMessageBytes: intake.maxMessageBytes,
     log,
+    onReply: (reply) => metrics?.reply(reply),
   });
   return {
     async listen() {
