@@ -158,8 +158,9 @@ export class Metrics {
     this.#loop = monitorEventLoopDelay({ resolution: loopResolutionMs });
     this.#loop.enable();
     collectDefaultMetrics({ register: this.#registry });
-    // Ours counts from one scrape to the next as well, and tells delays and not intervals.
-    for (const name of loopLag) this.#registry.removeSingleMetric(name);
+    // Delays of the event loop are told above. Lists of all handles cost a walk over every connection at each scrape.
+    for (const name of this.names())
+      if (/^nodejs_(eventloop|active)_/.test(name)) this.#registry.removeSingleMetric(name);
     this.#beginAtZero();
     subscribe('lazaret:store.batch', this.#onBatch);
   }
@@ -264,7 +265,3 @@ export class Metrics {
     }
   }
 }
-
-const loopLag = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map((part) =>
-  part === '' ? 'nodejs_eventloop_lag_seconds' : `nodejs_eventloop_lag${part}_seconds`,
-);
