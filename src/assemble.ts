@@ -5,6 +5,7 @@
  * Order of a start: store, keys, then whoever works on them, and the listeners last: nobody is answered by half a server.
  * Order of a stop: all roles at once, since they share one deadline; the store is closed when nothing can use it any more.
  */
+import { type BusOptions, openBus } from '#app/bus/open';
 import type { Config } from '#app/config/schema';
 import { admitMessage, type IncomingMail } from '#app/ingest/admit';
 import type { Runner } from '#app/jobs/runner';
@@ -56,6 +57,8 @@ export interface AssembleOptions {
   readonly version: string;
   /** For tests: see openStore. */
   readonly store?: Parameters<typeof openStore>[1];
+  /** For tests: how soon a bus notices that Redis is gone, or back. */
+  readonly busTiming?: BusOptions['timing'];
 }
 
 /** What a verb of the command line needs to work on a store beside a running server. */
@@ -69,8 +72,14 @@ export interface Tools {
 
 export async function openTools(config: Config, log: Log = silent): Promise<Tools> {
   const store = await openStore(config.store);
-  const { book, admission } = await layGround(config, store, { log, onEvent: () => {} });
-  return { store, book, admit: (mail) => admitMessage(admission, mail), close: () => store.close() };
+  // The bus too: what a verb commits shall reach the servers at once.
+  const shared = await openBus({ url: config.bus, store, loginFailures: config.imap.loginFailures, log });
+  const { book, admission } = await layGround(config, store, { shared, log, onEvent: () => {} });
+  const close = async () => {
+    await shared.bus.close();
+    await store.close();
+  };
+  return { store, book, admit: (mail) => admitMessage(admission, mail), close };
 }
 
 /** What mail clients are shown may be behind the store for so long. */
@@ -80,9 +89,11 @@ const noRunner: App['runner'] = { poke() {}, async idle() {} };
 
 export async function assemble(
   config: Config,
-  { log, onEvent, version, store: storeOptions = {} }: AssembleOptions,
+  { log, onEvent, version, store: storeOptions = {}, busTiming }: AssembleOptions,
 ): Promise<App> {
   const store = await openStore(config.store, storeOptions);
+  const { loginFailures } = config.imap;
+  const shared = await openBus({ url: config.bus, store, loginFailures, log, timing: busTiming });
   const { listen } = config.http;
   const watched = listen.length > 0 ? createWatched({ listen, store, version, log }) : undefined;
   try {
@@ -91,19 +102,21 @@ export async function assemble(
       watched?.metrics.event(event);
       onEvent(event);
     };
-    const ground = await layGround(config, store, { log, onEvent: tell, metrics: watched?.metrics });
+    const ground = await layGround(config, store, { shared, log, onEvent: tell, metrics: watched?.metrics });
     // Ages of jobs are told by the store's clock, which a test may have moved.
     const offset = storeOptions.clock && new Float64Array(storeOptions.clock);
     const now = () => Date.now() + (offset?.[0] ?? 0);
     const imap = has('imap') ? await buildImap(ground, version) : undefined;
     const intake = has('intake') ? buildIntake(ground) : undefined;
     const worker = has('worker') ? buildWorker(ground, now) : undefined;
+    if (config.bus !== undefined) watched?.add({ name: 'bus', probe: () => shared.bus.probe() });
     if (imap) watched?.add({ name: 'views', withinMs: viewsMs, probe: () => imap.backend.caughtUp() });
 
     const stop = async (graceMs: number) => {
       watched?.stopping();
       const ended = await Promise.allSettled([imap, intake, worker].map((role) => role?.stop(graceMs)));
       await watched?.close();
+      await shared.bus.close();
       await store.close();
       for (const end of ended) if (end.status === 'rejected') throw end.reason;
     };
@@ -127,6 +140,7 @@ export async function assemble(
     };
   } catch (error) {
     await watched?.close();
+    await shared.bus.close();
     await store.close();
     throw error;
   }

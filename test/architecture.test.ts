@@ -30,6 +30,7 @@ const rules: Record<string, readonly string[]> = {
   'src/quarantine': meaning,
   'src/policy': meaning,
   'src/accounts': [...meaning, 'argon2'],
+  'src/bus': [...meaning, 'ioredis'],
   'src/mailbox': edge('mailbox', '#imap/'),
   'src/ingest': edge('ingest', '#smtp/', '#imap/mime/'),
   'src/jobs': edge('jobs'),

@@ -16,13 +16,13 @@ export interface BusOptions {
   readonly timing?: Partial<LinkTiming> | undefined;
 }
 
-export interface Opened {
+export interface SharedByNodes {
   readonly bus: Bus;
   readonly failures: Failures;
   readonly connections: Connections;
 }
 
-export async function openBus({ url, store, loginFailures, log, timing = {} }: BusOptions): Promise<Opened> {
+export async function openBus({ url, store, loginFailures, log, timing = {} }: BusOptions): Promise<SharedByNodes> {
   const failures = new LocalFailures(loginFailures);
   if (url === undefined) return { bus: createStoreBus(store.changes), failures, connections: new LocalConnections() };
   // Only who wants it pays for loading it.

@@ -21,7 +21,7 @@ class RedisBus implements Bus {
   /** Whose commits the store tells of just now. */
   #watched: 'own' | 'everybody' | undefined;
   #unwatch: () => void = () => {};
-  #publishing = false;
+  #publishing: Promise<void> | undefined;
   /** Something was committed while a message was under way. */
   #again = false;
   #closed = false;
@@ -61,6 +61,7 @@ class RedisBus implements Bus {
     this.#closed = true;
     this.#rings.clear();
     this.#unwatch();
+    await this.#publishing; // a verb of the command line ends right after its commit
     await this.#link.close();
   }
 
@@ -77,17 +78,17 @@ class RedisBus implements Bus {
   #committed(): void {
     this.#ring();
     this.#again = true;
-    if (!this.#publishing) void this.#publish();
+    this.#publishing ??= this.#publish().finally(() => {
+      this.#publishing = undefined;
+    });
   }
 
   /** One message at a time: what is committed meanwhile has one more together. */
   async #publish(): Promise<void> {
-    this.#publishing = true;
     while (this.#again && this.#link.up) {
       this.#again = false;
       await this.#link.ask((redis) => redis.publish(this.#channel, this.#link.node));
     }
-    this.#publishing = false;
   }
 
   #ring(): void {

@@ -145,6 +145,24 @@ export const storeUrl = () =>
     /^sqlite:(?!\/\/)[^\s?#]/.test(text) && !text.endsWith('/') ? text : undefined,
   );
 
+/** A Redis, with TLS or without; kept as it is written. */
+export const busUrl = () =>
+  meaning('a Redis like redis://10.0.0.7:6379, or rediss://user:password@redis.example.com/0 with TLS', (text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || url.search !== '' || url.hash !== '')
+      return undefined;
+    return /^\/?\d{0,5}$/.test(url.pathname) && isDecodable(url.username + url.password) ? text : undefined;
+  });
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The name under which an account that sees everything logs in: must not look like an address, a domain or a person. */
 export const loginName = () =>
   meaning('a name of letters, digits, - and _, like global', (text) =>

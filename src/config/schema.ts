@@ -8,6 +8,7 @@ import * as z from 'zod';
 import {
   address,
   argv,
+  busUrl,
   domainName,
   duration,
   filePath,
@@ -99,6 +100,13 @@ export const schema = z.strictObject({
     help: 'Where everything is kept: sqlite:PATH, one file. Its folder is made when it is missing. A relative path counts from the folder of this file.',
     kind: 'store',
     default: 'sqlite:./data/lazaret.db',
+  }),
+  bus: optional(busUrl(), {
+    help: 'A Redis over which several processes on one store wake each other, and count wrong passwords and connections together. With TLS: rediss://. While it cannot be reached, all goes on as without it.',
+    kind: 'redis:// or rediss://, as user:password@host:port/database',
+    otherwise: 'the processes are woken by the store, and each counts for itself',
+    example: 'redis://10.0.0.7:6379',
+    secret: true,
   }),
   roles: setting(someOf(roles), {
     help: 'What this process is there for: imap serves mail clients, intake takes mail from the filter, worker delivers, trains and tidies up. Several processes on one store may share them; `serve --roles` goes before this.',

@@ -1,5 +1,6 @@
 /** What the roles of a process stand on: settings, store, address book, log; and what every way in shares. */
 import { randomBytes } from 'node:crypto';
+import type { SharedByNodes } from '#app/bus/open';
 import type { Config } from '#app/config/schema';
 import type { AdmitOptions } from '#app/ingest/admit';
 import { createOriginOf, type OriginOf } from '#app/net/origin';
@@ -17,6 +18,8 @@ export interface Ground {
   readonly admission: AdmitOptions & { readonly releaseKey: Uint8Array };
   /** Who a new connection is from. */
   readonly originOf: OriginOf;
+  /** What the processes on this store have in common besides it. */
+  readonly shared: SharedByNodes;
   readonly log: Log;
   readonly onEvent: Listener;
   /** Absent: nobody watches this process. */
@@ -27,7 +30,7 @@ export interface Ground {
 export async function layGround(
   config: Config,
   store: Store,
-  { log, onEvent, metrics }: Pick<Ground, 'log' | 'onEvent' | 'metrics'>,
+  { shared, log, onEvent, metrics }: Pick<Ground, 'shared' | 'log' | 'onEvent' | 'metrics'>,
 ): Promise<Ground> {
   const book = new AddressBook(config);
   const admission = {
@@ -39,5 +42,5 @@ export async function layGround(
     log,
   };
   const originOf = createOriginOf({ trusted: config.proxyProtocol.trusted, log });
-  return { config, store, book, admission, originOf, log, onEvent, metrics };
+  return { config, store, book, admission, originOf, shared, log, onEvent, metrics };
 }

@@ -15,7 +15,7 @@ export interface ImapRole {
 
 /** @throws TlsError */
 export async function buildImap(
-  { config, store, book, originOf, onEvent, log, metrics }: Ground,
+  { config, store, book, originOf, shared, onEvent, log, metrics }: Ground,
   version: string,
 ): Promise<ImapRole> {
   const tls = await TlsFiles.open(config);
@@ -24,6 +24,7 @@ export async function buildImap(
     book,
     globalName: config.accounts.global,
     loginFailures: config.imap.loginFailures,
+    failures: shared.failures,
   });
   const backend = createBackend({
     store,
@@ -34,6 +35,8 @@ export async function buildImap(
     actionFolders: config.actionFolders,
     outgoingFolder: config.imap.outgoingFolder,
     maxConnectionsPerUser: config.imap.maxConnectionsPerUser,
+    connections: shared.connections,
+    listen: shared.bus.listen,
     onEvent,
     log,
   });

@@ -21,7 +21,10 @@ export interface WorkerRole {
 }
 
 /** `now` is the store's clock, by which ages of jobs are told. */
-export function buildWorker({ config, store, book, admission, onEvent, log }: Ground, now: () => number): WorkerRole {
+export function buildWorker(
+  { config, store, book, admission, shared, onEvent, log }: Ground,
+  now: () => number,
+): WorkerRole {
   const client = new DeliveryClient({ hostname: config.hostname });
   const retryForMs = config.delivery.retryForDays * dayMs;
   const train = createTrainHandler({
@@ -53,6 +56,7 @@ export function buildWorker({ config, store, book, admission, onEvent, log }: Gr
     },
     concurrency: config.jobs.concurrency,
     leaseMs,
+    listen: shared.bus.listen,
     log,
   });
   let endHeartbeat = async () => {};
