@@ -118,12 +118,12 @@ export class Restoring {
     const { folder } = next.stay;
     const prefix = next.stay.prefix?.replaceAll('{id}', String(entry.id)) ?? entry.prefix;
     const size = entry.size + Buffer.byteLength(prefix) - Buffer.byteLength(entry.prefix);
-    const ends = new Set<number>([...next.over, ...(entry.uid === undefined ? [] : [entry.uid])]);
     const stays = entry.stays.map((stay): StayRecord => {
-      const isOver = ends.has(stay.uid) && stay.endedAt === undefined;
-      const ended = isOver ? { ...stay, endedAt: now, endedModSeq: modSeq } : stay;
-      const showsOld = ended.endedAt !== undefined && ended.prefix === undefined && prefix !== entry.prefix;
-      return showsOld ? { ...ended, prefix: entry.prefix } : ended;
+      const isLeft = stay.uid === entry.uid;
+      const isOver = isLeft || next.over.includes(stay.uid);
+      const ended = isOver && stay.endedAt === undefined ? { ...stay, endedAt: now, endedModSeq: modSeq } : stay;
+      const showedOld = (isLeft || stay.endedAt !== undefined) && stay.prefix === undefined && prefix !== entry.prefix;
+      return showedOld ? { ...ended, prefix: entry.prefix } : ended;
     });
     const line = { entryId: entry.id, messageId: entry.messageId, owner: entry.owner };
     if (entry.uid !== undefined && entry.folder !== undefined)

@@ -25,8 +25,6 @@ async function opened<T>(url: string, options: { unfinished?: true }, use: (stor
   }
 }
 
-export class Interrupted extends Failure {}
-
 /** Until `use` ends, the first SIGINT or SIGTERM makes `check` throw; a second one ends the program as ever. */
 export async function interruptible<T>(hint: string, use: (check: () => void) => Promise<T>): Promise<T> {
   let signal: NodeJS.Signals | undefined;
@@ -37,7 +35,7 @@ export async function interruptible<T>(hint: string, use: (check: () => void) =>
   process.once('SIGTERM', hear);
   try {
     return await use(() => {
-      if (signal) throw new Interrupted(`Interrupted; ${hint}`);
+      if (signal) throw new Failure(`Interrupted; ${hint}`);
     });
   } finally {
     process.off('SIGINT', hear);
