@@ -558,7 +558,7 @@ export interface Import {
    * @throws StoreRefused  `octets` are not as many as the record says
    */
   message(record: MessageRecord, octets: () => AsyncIterable<Uint8Array>): Promise<'kept' | 'there'>;
-  /** Writes records, in the order in which `export` yields them; some hundred at a time. */
+  /** Writes records, some hundred at a time; what is named before what names it, as `export` yields them, numbers last. */
   write(records: readonly FactRecord[]): Promise<void>;
   /**
    * Ends it in one transaction: the store can be used. `numbers` were written before. With `uidValidity`, that one instead.

@@ -12,10 +12,11 @@ import { prune } from './upkeep-import.ts';
 
 const chunkIds = 65536;
 
-/** A flaw, with the hash that damaged octets have. */
+/** A flaw, with what mends it: the hash that damaged octets have, the top as it has to be. */
 export interface Found {
   readonly flaw: Flaw;
   readonly sha256?: string;
+  readonly top?: Top;
 }
 
 const text = {
@@ -110,7 +111,7 @@ function* counters(snapshot: Snapshot): Generator<Found> {
   }
   for (const top of topsBehind(snapshot)) {
     const [is, needed] = top.is.uid < top.uid ? [top.is.uid, top.uid] : [top.is.modSeq, top.modSeq];
-    yield { flaw: { kind: 'counter-behind', name: `${top.scope} ${top.folder}`, is, needed } };
+    yield { flaw: { kind: 'counter-behind', name: `${top.scope} ${top.folder}`, is, needed }, top };
   }
 }
 
@@ -196,7 +197,7 @@ function hashed(snapshot: Snapshot, { id, headerSize }: Kept) {
 // ----------------------------------------------------------------------------------------------------------- mending
 
 /** Answers whether this is right now. */
-export function mend(tx: Tx, { flaw, sha256 }: Found): boolean {
+export function mend(tx: Tx, { flaw, sha256, top }: Found): boolean {
   switch (flaw.kind) {
     case 'orphan-message':
       return removeOrphan(tx, flaw.messageId);
@@ -211,7 +212,7 @@ export function mend(tx: Tx, { flaw, sha256 }: Found): boolean {
     case 'job-without-drop':
       return removeJob(tx, flaw.key, flaw.entryId);
     case 'counter-behind':
-      return raise(tx, flaw.name, flaw.needed);
+      return raise(tx, flaw.name, flaw.needed, top);
     case 'damaged':
       if (flaw.what !== 'hash' || sha256 === undefined) return false;
       tx.sql('UPDATE messages SET sha256 = ? WHERE id = ?').run(sha256, flaw.messageId);
@@ -245,15 +246,11 @@ function removeJob(tx: Tx, key: string, entryId: EntryId | undefined): boolean {
   return true;
 }
 
-function raise(tx: Tx, name: string, needed: number): boolean {
-  const space = name.indexOf(' ');
-  if (space < 0) {
-    if (name === 'lastUid') tx.raise({ uid: needed });
-    else if (name === 'lastModSeq') tx.raise({ modSeq: needed });
-    else tx.raise({ messageId: needed });
-    return true;
-  }
-  for (const top of topsBehind(tx))
-    if (`${top.scope} ${top.folder}` === name) tx.sql(text.raiseTop).run(top.scope, top.folder, top.uid, top.modSeq);
+/** What was given once was given: no need to look again. */
+function raise(tx: Tx, name: string, needed: number, top: Top | undefined): boolean {
+  if (top) tx.sql(text.raiseTop).run(top.scope, top.folder, top.uid, top.modSeq);
+  else if (name === 'lastUid') tx.raise({ uid: needed });
+  else if (name === 'lastModSeq') tx.raise({ modSeq: needed });
+  else tx.raise({ messageId: needed });
   return true;
 }
