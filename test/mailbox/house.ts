@@ -17,6 +17,7 @@ import { Summarizer } from '#imap/mime/summary';
 import type { ClaimedJob, Entry, EntryId, Scope, Step, Uid } from '#store/model';
 import { openStore } from '#store/open';
 import type { NewEntry, NewMessage, Outcome, Store } from '#store/port';
+import { freshStore } from '../support/store.ts';
 
 export const ada = 'ada@harbour.example';
 export const ben = 'ben@quay.example';
@@ -53,7 +54,7 @@ export interface House {
 export async function buildHouse(t: Test, options: Partial<BackendOptions> = {}): Promise<House> {
   const folder = await mkdtemp(join(tmpdir(), 'lazaret-mailbox-'));
   const clock = new SharedArrayBuffer(8);
-  const store = await openStore(`sqlite:${join(folder, 'store.db')}`, { clock, durable: false });
+  const store = await openStore(await freshStore(t, folder), { clock, durable: false });
   const events: ProductEvent[] = [];
   const backend = createBackend({
     store,

@@ -5,9 +5,7 @@
  *
  * All cases share one store, which so goes through some hundred deaths; the last test looks at all of it once more.
  */
-import { createHash } from 'node:crypto';
 import t, { type Test } from 'tap';
-import { Database } from '#store/sqlite/sqlite';
 import { LmtpClient } from '../support/lmtp.ts';
 import {
   Audit,
@@ -21,10 +19,10 @@ import {
   type Pairs,
   people,
   Reader,
-  soundness,
 } from '../support/peers.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { Sink } from '../support/sink.ts';
+import { faultsOf, jobsDoneOn } from '../support/store.ts';
 
 /** Longer than the leases of a dead process: 60 s on jobs, 30 s on drops; and than a copy stays after its delivery. */
 const leasesMs = 61_000;
@@ -259,9 +257,10 @@ t.test('drop: a COPY without an answer did all or nothing', async (t) => {
 /** Nothing says to the outside that a drop was rolled back; whoever runs the housekeeping does it in a moment. */
 async function takenBack(t: Test): Promise<void> {
   const deadline = performance.now() + 20_000;
-  const open = () => soundness(server).filter((fault) => fault.includes('unsealed'));
-  while (open().length > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50));
-  t.strictSame(open(), [], 'no drop is left open');
+  const open = async () => (await faultsOf(server.storeUrl)).filter((fault) => fault.includes('unsealed'));
+  while ((await open()).length > 0 && performance.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  t.strictSame(await open(), [], 'no drop is left open');
 }
 
 t.test('drop: APPEND onto Spam, undo, EXPUNGE', async (t) => {
@@ -278,7 +277,7 @@ t.test('drop: APPEND onto Spam, undo, EXPUNGE', async (t) => {
       await again(t, 0);
       t.equal((await asClient((reader) => reader.append('Spam', strange(step))))?.status, 'OK');
       await audit.settled(t, 'none');
-      t.equal(trainingsOf(strange(step)), 1, 'learned once');
+      t.equal(await trainingsOf(strange(step)), 1, 'learned once');
     });
 
   await t.test('APPEND onto Release: imap.answering:APPEND', async (t) => {
@@ -341,18 +340,7 @@ t.test('drop: APPEND onto Spam, undo, EXPUNGE', async (t) => {
 });
 
 /** How many times these bytes were learned. */
-function trainingsOf(bytes: Buffer): number {
-  const db = new Database(server.storeUrl.slice('sqlite:'.length), { timeout: 5000 });
-  try {
-    return db
-      .prepare(
-        `SELECT j.key FROM jobs j JOIN messages m ON m.id = j.message_id WHERE m.sha256 = ? AND j.state = 'done'`,
-      )
-      .all(createHash('sha256').update(bytes).digest('hex')).length;
-  } finally {
-    db.close();
-  }
-}
+const trainingsOf = (bytes: Buffer): Promise<number> => jobsDoneOn(server.storeUrl, bytes);
 
 // ----------------------------------------------------------------------------------------------------------- delivery
 
@@ -489,7 +477,7 @@ t.test('row 1: at the end everything is there, and the file is sound', async (t)
   );
   for (const { entry, mail } of found.values())
     if (!found.has(keyOf(mail.id, entry.recipient))) t.fail(`${mail.id} is missing`);
-  t.strictSame(soundness(server), []);
+  t.strictSame(await faultsOf(server.storeUrl), []);
   const times = [...server.startTimesMs].sort((a, b) => a - b);
   t.comment(`${times.length} starts: median ${times[times.length >> 1]} ms, slowest ${times.at(-1)} ms`);
 });

@@ -6,9 +6,10 @@
 import t from 'tap';
 import { randomFrom } from '../imap/random.ts';
 import { LmtpClient } from '../support/lmtp.ts';
-import { Audit, addAccounts, copiesIn, type Found, isLost, Mta, people, Reader, soundness } from '../support/peers.ts';
+import { Audit, addAccounts, copiesIn, type Found, isLost, Mta, people, Reader } from '../support/peers.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { Sink } from '../support/sink.ts';
+import { faultsOf } from '../support/store.ts';
 
 const rounds = Number(process.env.ROUNDS ?? 200);
 const leasesMs = 61_000;
@@ -280,7 +281,7 @@ t.test(`rows 1 and 7: ${rounds} times kill -9, and nothing acknowledged is lost`
     if (delivered !== (entry.state === 'released')) bad.push(`${entry.id} is ${entry.state}, delivered: ${delivered}`);
   }
   t.strictSame(bad, [], 'delivered once, or once more where nobody could know');
-  t.strictSame(soundness(server), []);
+  t.strictSame(await faultsOf(server.storeUrl), []);
 
   const count = (kind: Kind) => acts.filter((act) => act.kind === kind).length;
   const again = [...mta.sent.values()].reduce((sum, { tried }) => sum + tried.length - 1, 0);

@@ -1,6 +1,5 @@
 /** Several real processes on one store (DESIGN §3). */
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -8,12 +7,13 @@ import { LoadedView } from '#app/mailbox/loaded-view';
 import type { ModSeq } from '#store/model';
 import { openStore } from '#store/open';
 import { everything, recipient } from '../store/contract/harness.ts';
+import { freshStore } from '../support/store.ts';
 
 const run = promisify(execFile);
 const ingest = fileURLToPath(new URL('../store/children/ingest.ts', import.meta.url));
 
 t.test('four processes ingest: no UID and no mod-sequence is seen before every smaller one', async (t) => {
-  const url = `sqlite:${join(t.testdir(), 'lazaret.db')}`;
+  const url = await freshStore(t, t.testdir());
   const store = await openStore(url, { durable: false });
   t.teardown(() => store.close());
   const owners = ['ada@harbour.example', 'ben@quay.example'];

@@ -14,7 +14,7 @@ function verbs(server: TestApp) {
   writeFileSync(
     config,
     `hostname: quarantine.example
-store: sqlite:${join(server.folder, 'lazaret.db')}
+store: ${server.storeUrl}
 domains: { harbour.example: { aliases: [harbor.example] }, quay.example: }
 release: { undoSeconds: 0 }
 `,

@@ -12,6 +12,7 @@ import { Database } from '#store/sqlite/sqlite';
 import { password, startApp, type TestApp } from '../support/app.ts';
 import { ImapClient } from '../support/imap-client.ts';
 import { LmtpClient } from '../support/lmtp.ts';
+import { onMongo } from '../support/store.ts';
 
 const ada = 'ada@harbour.example';
 const mail = (subject: string, octets = 100): string =>
@@ -26,6 +27,9 @@ async function login(t: Test, { addresses }: TestApp): Promise<ImapClient> {
   await client.ok('SELECT Caught');
   return client;
 }
+
+/** What stops a MongoDB is another matter, and other tests'. */
+const ofFiles = onMongo ? { skip: 'of SQLite and its file' } : {};
 
 /** Nothing can be written, and then it can. */
 interface Trouble {
@@ -103,7 +107,7 @@ async function goesThrough(t: Test, served: TestApp, trouble: Trouble): Promise<
   for (const client of [working, third]) await client.ok('NOOP');
 }
 
-t.test('row 2: the disk is full', async (t) => {
+t.test('row 2: the disk is full', ofFiles, async (t) => {
   const disk = mkdtempSync(join(tmpdir(), 'lazaret-disk-'));
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', disk], { stdio: 'ignore' });
@@ -131,7 +135,7 @@ t.test('row 2: the disk is full', async (t) => {
   await goesThrough(t, served, { begin, end: () => rmSync(ballast), reply: /^452 4\.3\.1 / });
 });
 
-t.test('row 2: another process has the file', async (t) => {
+t.test('row 2: another process has the file', ofFiles, async (t) => {
   const served = await startApp(t, {}, { busyTimeoutMs: 100 });
   const other = new Database(join(served.folder, 'lazaret.db'));
   t.teardown(() => other.close());

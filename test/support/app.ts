@@ -1,6 +1,6 @@
 /**
- * The whole server for a test: every listener on a free port of loopback, a store of its own in a temporary folder, a next
- * hop that records what it gets, and four accounts with the same password. Ends when the test ends.
+ * The whole server for a test: every listener on a free port of loopback, a store of its own (store.ts), a next hop that
+ * records what it gets, and four accounts with the same password. Ends when the test ends.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,7 @@ import type { ProductEvent } from '#app/observe/events';
 import { silent } from '#app/observe/log';
 import { AddressBook } from '#app/policy/addresses';
 import { Sink } from './sink.ts';
+import { freshStore } from './store.ts';
 
 export const password = 'a long test password';
 export const accounts = ['global', 'harbour.example', 'ada@harbour.example', 'ben@quay.example'] as const;
@@ -24,6 +25,7 @@ export interface TestApp {
   readonly sink: Sink;
   readonly events: ProductEvent[];
   readonly folder: string;
+  readonly storeUrl: string;
   /** Moves the store's clock. */
   advance(ms: number): void;
   /** Resolves when such an event was seen, also one that is past. */
@@ -39,10 +41,11 @@ export async function startApp(
 ): Promise<TestApp> {
   const folder = await mkdtemp(join(tmpdir(), 'lazaret-test-'));
   const sink = await Sink.start(t);
+  const storeUrl = await freshStore(t, folder);
   const config = configFrom(
     {
       hostname: 'quarantine.example',
-      store: `sqlite:${join(folder, 'lazaret.db')}`,
+      store: storeUrl,
       imap: { listen: ['127.0.0.1:0', '127.0.0.1:0/tls'], allowCleartextLogin: true, loginFailures: { delayMs: 0 } },
       intake: { lmtp: ['127.0.0.1:0'], smtp: ['127.0.0.1:0'], handOverDomains: ['quarantine.example'] },
       domains: { 'harbour.example': { aliases: ['harbor.example'] }, 'quay.example': {} },
@@ -80,6 +83,7 @@ export async function startApp(
     sink,
     events,
     folder,
+    storeUrl,
     advance(ms) {
       new Float64Array(clock)[0]! += ms;
       app.runner.poke();

@@ -10,7 +10,6 @@ import { AddressBook } from '#app/policy/addresses';
 import type { Message } from '#store/model';
 import { openStore } from '#store/open';
 import type { History, ListedEntry, Store } from '#store/port';
-import { Database } from '#store/sqlite/sqlite';
 import { ImapClient, type Said } from './imap-client.ts';
 import { LmtpClient } from './lmtp.ts';
 import type { ServerProcess } from './server-process.ts';
@@ -233,7 +232,7 @@ export function copiesIn(sink: Sink): Copy[] {
  * - a UID, once seen, stands for the same entry for ever;
  * - in a readable folder IMAP shows just what the store says, octet by octet;
  * - what the next hop got belongs to a drop, and is the stored bytes below the trace;
- * - the file is sound.
+ * What the database itself says is faultsOf (store.ts).
  */
 export class Audit {
   readonly #server: ServerProcess;
@@ -391,31 +390,5 @@ async function settle(store: Store): Promise<void> {
     if (performance.now() > deadline)
       throw new Error(`${ready} jobs are ready and ${leased} leased, and nobody ends them`);
     await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** SQLite's own opinion of the file, and that no bytes and no record stand alone. */
-export function soundness(server: ServerProcess): string[] {
-  const db = new Database(server.storeUrl.slice('sqlite:'.length), { timeout: 5000 });
-  try {
-    const all = (sql: string): string[] =>
-      db
-        .prepare(sql)
-        .all()
-        .map((row: object) => JSON.stringify(row));
-    return [
-      ...all('PRAGMA integrity_check').filter((line) => line !== '{"integrity_check":"ok"}'),
-      ...all('PRAGMA foreign_key_check'),
-      ...all(`SELECT DISTINCT c.id >> 16 AS bytesOfNothing FROM chunks c WHERE c.id >> 16 NOT IN (SELECT id FROM messages)
-        AND c.id >> 16 NOT IN (SELECT message_id FROM uploads)`),
-      ...all(
-        'SELECT m.id AS noBytes FROM messages m WHERE NOT EXISTS (SELECT 1 FROM chunks c WHERE c.id = m.id << 16)',
-      ),
-      ...all(`SELECT id AS unsealed FROM drops WHERE sealed_at IS NULL AND rolled_back_at IS NULL`),
-      ...all('SELECT last_uid AS behind FROM counters WHERE last_uid < (SELECT max(uid) FROM stays)'),
-      ...all('SELECT last_mod_seq AS behind FROM counters WHERE last_mod_seq < (SELECT max(mod_seq) FROM changes)'),
-    ];
-  } finally {
-    db.close();
   }
 }

@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlink
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freshStore, letPass, onMongo } from './store.ts';
 
 const root = join(import.meta.dirname, '../..');
 const built = 'dist/src/main.js';
@@ -38,11 +39,14 @@ export class ServerProcess {
   /** What it wrote to standard error since it was started. */
   log = '';
 
-  private constructor(folder: string, ports: Ports) {
+  /** So much of it a store with a clock of its own has been told (letPass). */
+  #passedMs = 0;
+
+  private constructor(folder: string, ports: Ports, storeUrl: string) {
     this.folder = folder;
     this.ports = ports;
     this.config = join(folder, 'lazaret.yaml');
-    this.storeUrl = `sqlite:${join(folder, 'lazaret.db')}`;
+    this.storeUrl = storeUrl;
   }
 
   /** Writes a configuration that delivers to that port; builds the program if it is older than its sources. */
@@ -57,7 +61,11 @@ export class ServerProcess {
     cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
     cpSync(join(root, 'package.json'), join(folder, 'package.json'));
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-    const server = new ServerProcess(folder, { imap: await freePort(), lmtp: await freePort() });
+    const server = new ServerProcess(
+      folder,
+      { imap: await freePort(), lmtp: await freePort() },
+      await freshStore(t, folder),
+    );
     writeFileSync(
       server.config,
       `hostname: quarantine.example
@@ -80,6 +88,10 @@ ${settings}
   async start({ killAt = '', env = {} }: Start = {}): Promise<boolean> {
     if (this.isRunning) throw new Error('it is running');
     this.log = '';
+    if (onMongo && this.clockOffsetMs > this.#passedMs) {
+      await letPass(this.storeUrl, this.clockOffsetMs - this.#passedMs);
+      this.#passedMs = this.clockOffsetMs;
+    }
     const began = performance.now();
     // With ./ the store hands it on to its threads.
     const child = spawn(
@@ -87,7 +99,12 @@ ${settings}
       {
         cwd: root,
         stdio: ['ignore', 'ignore', 'pipe'],
-        env: { PATH: process.env.PATH, KILL_AT: killAt, CLOCK_OFFSET_MS: String(this.clockOffsetMs), ...env },
+        env: {
+          PATH: process.env.PATH,
+          KILL_AT: killAt,
+          CLOCK_OFFSET_MS: String(onMongo ? 0 : this.clockOffsetMs),
+          ...env,
+        },
       },
     );
     this.#child = child;
@@ -132,10 +149,13 @@ ${settings}
 }
 
 /** Node as it is: the test runner would put itself into every child by NODE_OPTIONS, and halve its speed. */
-const plain = (...args: string[]): [string, string[]] => ['env', ['-u', 'NODE_OPTIONS', process.execPath, ...args]];
+export const plain = (...args: string[]): [string, string[]] => [
+  'env',
+  ['-u', 'NODE_OPTIONS', process.execPath, ...args],
+];
 
 /** The newest source against the program: a test of an old build would prove nothing. */
-function buildIfOld(): void {
+export function buildIfOld(): void {
   const program = join(root, built);
   const builtAt = existsSync(program) ? statSync(program).mtimeMs : 0;
   const isNewer = (folder: string): boolean =>
