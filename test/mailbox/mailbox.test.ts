@@ -102,7 +102,10 @@ t.test('who gets no session', async (t) => {
   t.match(await answerOf(foreign.login(ada)), wrong, 'an account outside of our domains');
   t.ok(await foreign.login('global'));
   await house.login('ann*global');
-  t.match(house.events, [{ kind: 'login', account: 'ann*global', address: '127.0.0.1' }]);
+  t.match(house.events, [
+    { kind: 'login-refused', why: 'wrong', address: '127.0.0.1' },
+    { kind: 'login', account: 'ann*global', address: '127.0.0.1' },
+  ]);
 });
 
 t.test('operators who share an account share its drops and keep their names', async (t) => {
