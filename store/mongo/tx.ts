@@ -30,6 +30,21 @@ export interface Snapshot {
   aggregate<T extends Document>(collection: CollectionName, pipeline: readonly Document[]): Promise<T[]>;
 }
 
+/** A snapshot (snapshot.ts) that also reads more than memory has room for, batch by batch. */
+export interface ScanSnapshot extends Snapshot {
+  scan<C extends CollectionName>(
+    collection: C,
+    filter: Filter<Documents[C]>,
+    options?: FindOptions,
+  ): AsyncIterable<readonly Documents[C][]>;
+  /** The same as BSON, for readers of many small documents. */
+  scanBytes<C extends CollectionName>(
+    collection: C,
+    filter: Filter<Documents[C]>,
+    options?: FindOptions,
+  ): AsyncIterable<readonly Uint8Array[]>;
+}
+
 export interface Tx extends Snapshot {
   /** Queues a write; sent in the order of the calls within a collection. */
   write<C extends CollectionName>(collection: C, operation: AnyBulkWriteOperation<Documents[C]>): void;

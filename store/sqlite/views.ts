@@ -2,6 +2,7 @@
  * A folder of a scope as columns. One ordered scan over a partial index, never a sort (test/store/sqlite.test.ts looks at
  * the query plan), in the snapshot that also gives the folder's tops and the log's end.
  */
+import { Columns } from '../columns.ts';
 import type { Folder, ModSeq, ReadableFolder, Scope, Uid } from '../model.ts';
 import type { ViewSnapshot } from '../port.ts';
 import { hiddenBit } from '../transitions.ts';
@@ -35,74 +36,13 @@ export function viewText(scope: Scope, folder: ReadableFolder): string {
     ORDER BY uid`;
 }
 
-/** Columns that grow as rows come: how many there are is not known before the scan. */
-class Columns {
-  uids = new Uint32Array(1024);
-  entryIds = new Uint32Array(1024);
-  messageIds = new Float64Array(1024);
-  sizes = new Uint32Array(1024);
-  internalDates = new Float64Array(1024);
-  modSeqs = new Float64Array(1024);
-  flagSet = new Uint32Array(1024);
-
-  resize(length: number, keep: number): void {
-    const wide = (old: Uint32Array): Uint32Array<ArrayBuffer> => {
-      const next = new Uint32Array(length);
-      next.set(old.subarray(0, keep));
-      return next;
-    };
-    const double = (old: Float64Array): Float64Array<ArrayBuffer> => {
-      const next = new Float64Array(length);
-      next.set(old.subarray(0, keep));
-      return next;
-    };
-    this.uids = wide(this.uids);
-    this.entryIds = wide(this.entryIds);
-    this.messageIds = double(this.messageIds);
-    this.sizes = wide(this.sizes);
-    this.internalDates = double(this.internalDates);
-    this.modSeqs = double(this.modSeqs);
-    this.flagSet = wide(this.flagSet);
-  }
-}
-
 export function loadView(snapshot: ColumnSnapshot, scope: Scope, folder: ReadableFolder): ViewSnapshot {
   const columns = new Columns();
-  const known = new Map<string, number>();
-  let count = 0;
   const rows: IterableIterator<ViewRow> = snapshot
     .arrays(viewText(scope, folder))
     .iterate(...scopeTest(scope).values, folder);
-  for (const row of rows) {
-    if (count === columns.uids.length) columns.resize(count * 2, count);
-    columns.uids[count] = row[0];
-    columns.entryIds[count] = row[1];
-    columns.messageIds[count] = row[2];
-    columns.sizes[count] = row[3];
-    columns.internalDates[count] = row[4];
-    columns.modSeqs[count] = row[5];
-    let set = known.get(row[6]);
-    if (set === undefined) {
-      set = known.size;
-      known.set(row[6], set);
-    }
-    columns.flagSet[count] = set;
-    count += 1;
-  }
-  columns.resize(count, count);
-  const { uids, entryIds, messageIds, sizes, internalDates, modSeqs, flagSet } = columns;
-  return {
-    uids,
-    entryIds,
-    messageIds,
-    sizes,
-    internalDates,
-    modSeqs,
-    flagSet,
-    flagSets: [...known.keys()],
-    ...top(snapshot, scope, folder),
-    asOf: changesEnd(snapshot),
-  };
+  for (const row of rows) columns.add(...row);
+  return { ...columns.done(), ...top(snapshot, scope, folder), asOf: changesEnd(snapshot) };
 }
 
 export function top(
