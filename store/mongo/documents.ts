@@ -36,6 +36,18 @@ export interface NumbersDoc {
   readonly trimmed: number;
 }
 
+/** Also in `numbers`, and not written in transactions: how many message ids were given out, a block of them at a time. */
+export interface MessageIdsDoc {
+  readonly _id: 'messageIds';
+  readonly last: number;
+}
+
+/** Also in `numbers`: messages up to here were looked at by the sweep (messages.ts). */
+export interface SweptDoc {
+  readonly _id: 'swept';
+  readonly upTo: number;
+}
+
 /** `messages`: what is known of a message, and what clients ask about it. Written before the transaction that names it. */
 export interface MessageDoc {
   readonly _id: number;

@@ -1,0 +1,91 @@
+/**
+ * Makes the database, or brings it up to date. The document of numbers comes last: where it stands with this schema,
+ * collections and indexes are all there. Of several processes that find work one does it, under a lease, and the others wait.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { StoreBusy, StoreRefused } from '../errors.ts';
+import type { Connection } from './connect.ts';
+import type { NumbersDoc } from './documents.ts';
+import { codeOf, duplicateKey } from './fault.ts';
+import { indexes } from './indexes.ts';
+
+/** Counts the shapes that the documents have had. */
+const schema = 1;
+const leaseMs = 30_000;
+const waitMs = 60_000;
+const namespaceExists = 48;
+
+interface LockDoc {
+  readonly _id: 'migrating';
+  readonly until: Date;
+}
+
+/** Brings the store's documents, collections and indexes up to date; answers its numbers. @throws StoreRefused */
+export async function migrate(connection: Connection): Promise<NumbersDoc> {
+  const locks = connection.db.collection<LockDoc>('numbers');
+  for (const deadline = performance.now() + waitMs; ; await pause(50)) {
+    const found = await numbersOf(connection);
+    if (found) return found;
+    if (performance.now() > deadline)
+      throw new StoreBusy('The store is being brought up to date by another process; try again when that is done');
+    if (!(await lock())) continue;
+    const renewing = setInterval(() => void lock(true).catch(() => undefined), leaseMs / 3);
+    try {
+      await build(connection);
+    } finally {
+      clearInterval(renewing);
+      await locks.deleteOne({ _id: 'migrating' });
+    }
+  }
+
+  async function lock(mine = false): Promise<boolean> {
+    const free = mine ? {} : { $expr: { $lt: ['$until', '$$NOW'] } };
+    try {
+      const until = [{ $set: { until: { $add: ['$$NOW', leaseMs] } } }];
+      await locks.updateOne({ _id: 'migrating', ...free }, until, { upsert: !mine });
+      return true;
+    } catch (error) {
+      if (codeOf(error) === duplicateKey) return false;
+      throw error;
+    }
+  }
+}
+
+async function numbersOf(connection: Connection): Promise<NumbersDoc | undefined> {
+  const found = await connection.collection('numbers').findOne({ _id: 'numbers' });
+  if (found && found.schema > schema)
+    throw new StoreRefused(
+      `The store was written by a newer version of this program (its schema is ${found.schema}, this program knows ${schema}); run that version, or restore a backup made before the upgrade`,
+    );
+  return found ?? undefined;
+}
+
+/** Each step may have been done before by somebody who did not come to the end. */
+async function build({ db, clock }: Connection): Promise<void> {
+  const make = async (name: string): Promise<void> => {
+    try {
+      await db.createCollection(name);
+    } catch (error) {
+      if (codeOf(error) !== namespaceExists) throw error;
+    }
+  };
+  await Promise.all(
+    Object.entries(indexes).map(async ([name, list]) => {
+      await make(name);
+      if (list.length > 0) await db.collection(name).createIndexes([...list]);
+    }),
+  );
+  await make('large.files');
+  await make('large.chunks');
+  await db.collection('large.files').createIndex({ filename: 1, uploadDate: 1 });
+  await db.collection('large.chunks').createIndex({ files_id: 1, n: 1 }, { unique: true });
+  // The second of the installation: non-zero, and larger than that of any store before it (RFC 3501 §2.3.1.1).
+  const uidValidity = Math.max(1, Math.trunc(clock.now / 1000));
+  await db
+    .collection<NumbersDoc>('numbers')
+    .updateOne(
+      { _id: 'numbers' },
+      { $setOnInsert: { schema, uidValidity, uid: 0, modSeq: 1, job: 0, trimmed: 0 } },
+      { upsert: true },
+    );
+}

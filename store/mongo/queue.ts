@@ -1,0 +1,206 @@
+/**
+ * Commands wait here, and one batch of them at a time is written in a transaction (batch.ts). What must stay true: nobody is
+ * answered before most nodes have the commit on their disks; a batch whose transaction met another one runs again as a
+ * whole; what one command breaks the others do not pay for: they run again, each alone.
+ */
+import { channel } from 'node:diagnostics_channel';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ClientSession } from 'mongodb';
+import { StoreBusy, StoreError, StoreUnavailable } from '../errors.ts';
+import type { ModSeq } from '../model.ts';
+import { Batch, CommandFailed } from './batch.ts';
+import type { Connection } from './connect.ts';
+import { asStoreError, isGone, isTransient, isUnknownCommit } from './fault.ts';
+import type { Tx } from './tx.ts';
+
+/** More would keep the first caller waiting for the last one's sake, and other processes for all of them. */
+const maxCommands = 256;
+const maxBytes = 8 * 1024 * 1024;
+const maxMs = 20;
+/** A batch is tried again for so long. */
+const tryMs = 8000;
+
+/** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
+const steps = {
+  committing: channel('lazaret:store.committing'),
+  committed: channel('lazaret:store.committed'),
+  batch: channel('lazaret:store.batch'),
+};
+
+/** Commands that wait side by side and of which one run can do many. Runs each in `batch.run`, in their order. */
+export type Together<A> = (batch: Batch, tasks: readonly A[]) => Promise<readonly Outcome[]>;
+export type Outcome = { readonly value: unknown } | { readonly failed: StoreError };
+
+interface Command {
+  /** As in the port, e.g. `drops.take`. */
+  readonly method: string;
+  readonly bytes: number;
+  readonly together: Together<never>;
+  readonly task: unknown;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Queue {
+  readonly #connection: Connection;
+  /** Hears of the log's end after each commit, before anybody is answered. */
+  readonly #committed: (end: ModSeq) => void;
+  readonly #waiting: Command[] = [];
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(connection: Connection, committed: (end: ModSeq) => void) {
+    this.#connection = connection;
+    this.#committed = committed;
+  }
+
+  run<T>(method: string, command: (tx: Tx) => T | Promise<T>): Promise<T> {
+    return this.runTogether(method, alone, command, 0) as Promise<T>;
+  }
+
+  runTogether<A>(method: string, together: Together<A>, task: A, bytes: number): Promise<unknown> {
+    if (this.#closed) return Promise.reject(new StoreUnavailable('The store is closed'));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ method, bytes, together: together as Together<never>, task, resolve, reject });
+      this.#running ??= this.#runAll().finally(() => {
+        this.#running = undefined;
+      });
+    });
+  }
+
+  /** Ends when everything that waits is done. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #runAll(): Promise<void> {
+    await Promise.resolve(); // whoever calls in the same turn comes along
+    while (this.#waiting.length > 0) await this.#runBatch();
+  }
+
+  async #runBatch(): Promise<void> {
+    const taken: Command[] = [];
+    try {
+      await this.#transaction(taken, () => this.#next(taken));
+    } catch (error) {
+      if (taken.length === 0) taken.push(...this.#waiting.splice(0, maxCommands));
+      if (taken.length === 1 || error instanceof StoreError) for (const { reject } of taken) reject(error);
+      else for (const command of taken) await this.#runAlone(command);
+    }
+  }
+
+  async #runAlone(command: Command): Promise<void> {
+    const only = [command];
+    try {
+      await this.#transaction(only, () => undefined);
+    } catch (error) {
+      command.reject(error);
+    }
+  }
+
+  /** The commands that the batch takes next: as many as can run together. */
+  #next(taken: readonly Command[]): readonly Command[] | undefined {
+    let bytes = taken.reduce((sum, command) => sum + command.bytes, 0);
+    const first = this.#waiting[0];
+    if (!first) return undefined;
+    let count = 0;
+    for (const command of this.#waiting) {
+      if (taken.length + count === maxCommands || bytes >= maxBytes || command.together !== first.together) break;
+      count += 1;
+      bytes += command.bytes;
+    }
+    return count === 0 ? undefined : this.#waiting.splice(0, count);
+  }
+
+  /**
+   * Runs the commands of `taken`, and those that `more` gives meanwhile, which are added to it; commits and answers.
+   * @throws StoreError the whole batch failed; any other error: one of them broke it
+   */
+  async #transaction(taken: Command[], more: () => readonly Command[] | undefined): Promise<void> {
+    const began = performance.now();
+    const deadline = began + tryMs;
+    for (let tries = 0; ; tries += 1) {
+      const session = this.#connection.client.startSession();
+      try {
+        const batch = await Batch.begin(this.#connection, session);
+        const outcomes = await runCommands(batch, taken, more);
+        await batch.flush();
+        steps.committing.publish(taken);
+        await commit(session, deadline);
+        steps.committed.publish(taken);
+        this.#committed(batch.end);
+        steps.batch.publish({ commands: taken.length, ms: performance.now() - began });
+        for (const [at, outcome] of outcomes.entries())
+          if ('value' in outcome) taken[at]!.resolve(outcome.value);
+          else taken[at]!.reject(outcome.failed);
+        return;
+      } catch (error) {
+        if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
+        if (!isTransient(error) || isUnknownCommit(error)) throw asStoreError(error);
+        if (performance.now() > deadline) {
+          const cause = { cause: error };
+          throw isGone(error)
+            ? new StoreUnavailable('The store cannot be reached', cause)
+            : new StoreBusy(undefined, cause);
+        }
+      } finally {
+        await session.endSession();
+      }
+      // Others have their turn; meanwhile this queue grows, and needs fewer of them.
+      await pause(1 + Math.random() * Math.min(10, tries + 1));
+    }
+  }
+}
+
+const alone: Together<(tx: Tx) => unknown> = async (batch, tasks) => {
+  const outcomes: Outcome[] = [];
+  for (const task of tasks) outcomes.push(await outcomeOf(() => batch.run(task)));
+  return outcomes;
+};
+
+/** @throws what ends the batch */
+export async function outcomeOf(run: () => Promise<unknown>): Promise<Outcome> {
+  try {
+    return { value: await run() };
+  } catch (error) {
+    if (error instanceof CommandFailed) return { failed: error.error };
+    throw error;
+  }
+}
+
+async function runCommands(
+  batch: Batch,
+  taken: Command[],
+  more: () => readonly Command[] | undefined,
+): Promise<Outcome[]> {
+  const until = performance.now() + maxMs;
+  const outcomes: Outcome[] = [];
+  for (let at = 0; ; ) {
+    if (at === taken.length) {
+      if (at > 0 && performance.now() > until) break;
+      const next = more();
+      if (!next) break;
+      taken.push(...next);
+    }
+    const { together } = taken[at]!;
+    let end = at + 1;
+    while (taken[end]?.together === together) end += 1;
+    const tasks = taken.slice(at, end).map(({ task }) => task as never);
+    outcomes.push(...(await together(batch, tasks)));
+    at = end;
+  }
+  return outcomes;
+}
+
+/** Asks until somebody knows whether it is committed. */
+async function commit(session: ClientSession, deadline: number): Promise<void> {
+  for (;;) {
+    try {
+      return await session.commitTransaction();
+    } catch (error) {
+      if (!isUnknownCommit(error) || performance.now() > deadline) throw error;
+    }
+    await pause(20);
+  }
+}
