@@ -10,8 +10,10 @@
  * a batch is run again when its transaction met another one.
  */
 import type { AnyBulkWriteOperation, Document, Filter, FindOptions } from 'mongodb';
-import type { Change, ModSeq, Scope, Uid } from '../model.ts';
+import type { Change, ModSeq, Uid } from '../model.ts';
 import type { CollectionName, Documents } from './documents.ts';
+
+export { domainOf, scopeKey, scopeOf } from '../scope.ts';
 
 /** What reads take: the documents in one snapshot (views, lists) or in the writing transaction. */
 export interface Snapshot {
@@ -64,21 +66,4 @@ export interface Tx extends Snapshot {
    * mod-sequence, in all three scopes or that of `level`.
    */
   log(change: Omit<Change, 'modSeq'>): void;
-}
-
-export function scopeKey(scope: Scope): string {
-  if (scope.level === 'global') return 'g';
-  return scope.level === 'domain' ? `d:${scope.domain}` : `r:${scope.address}`;
-}
-
-export function scopeOf(key: string): Scope {
-  if (key === 'g') return { level: 'global' };
-  return key.startsWith('d:')
-    ? { level: 'domain', domain: key.slice(2) }
-    : { level: 'recipient', address: key.slice(2) };
-}
-
-/** The domain of an owner in normal form; '' for the owner ''. */
-export function domainOf(owner: string): string {
-  return owner.slice(owner.lastIndexOf('@') + 1);
 }

@@ -2,10 +2,10 @@
  * Admission: a message and an entry for each recipient, or what stands for them already. Which entry a message folds onto
  * is DESIGN §7.9; who comes back instead of being made anew, §7.6.
  */
+import { parseFlags } from '../flags.ts';
 import type { EntryId, MessageId, Uid } from '../model.ts';
 import type { Admitted, NewEntry } from '../port.ts';
 import { homeOf, placeOf } from '../transitions.ts';
-import { parseFlags } from './flags.ts';
 import { handBack } from './handback.ts';
 import { type ArrivedMessage, giveUp, keepMessage } from './messages.ts';
 import { domainOf, type Tx } from './tx.ts';

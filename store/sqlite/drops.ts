@@ -20,20 +20,18 @@ import type {
   ModSeq,
   ReadableFolder,
   Scope,
-  Step,
   Uid,
 } from '../model.ts';
 import { stepsOf } from '../model.ts';
 import type { DropRequest, OpenDrop, Pair, Refusal, Taken, UidRange } from '../port.ts';
+import { owns, scopeKey } from '../scope.ts';
+import { classOf, dropLeaseMs, lineOf, pieceSize, type StandingRow, trainingStep } from '../standing.ts';
 import type { Answer, Onto } from '../transitions.ts';
 import * as rules from '../transitions.ts';
 import { type ArrivedMessage, giveUp, keepMessage } from './messages.ts';
 import { type EntryRow, rowToEntry } from './rows.ts';
-import { lineOf, load, owns, type StandingRow, type Taker, write } from './standing.ts';
-import { type Snapshot, scopeKey, type Tx } from './tx.ts';
-
-/** A drop that no chunk renews for so long has lost its process. */
-const leaseMs = 30_000;
+import { load, type Taker, write } from './standing.ts';
+import type { Snapshot, Tx } from './tx.ts';
 
 /** What the transitions need of a row of `drops`. */
 export interface DropStanding {
@@ -185,12 +183,6 @@ function carryOut(
   return { pairs, left };
 }
 
-function trainingStep(action: ActionName): Step | undefined {
-  return stepsOf[action].find((step) => step !== 'deliver');
-}
-
-const classOf = (step: Step): string => step.slice('train-'.length);
-
 // ----------------------------------------------------------------------------------------------------------- sealing
 
 export function dropRow(tx: Snapshot, id: string): DropStanding | undefined {
@@ -206,7 +198,7 @@ function ownDrop(tx: Snapshot, drop: OpenDrop): DropStanding | undefined {
 
 function keepDrop(tx: Tx, drop: OpenDrop, known: DropStanding | undefined, taking: boolean, last: boolean): void {
   if (known) {
-    if (known.sealed_at === null) tx.sql(text.renew).run(tx.now + leaseMs, last ? tx.now : null, drop.id);
+    if (known.sealed_at === null) tx.sql(text.renew).run(tx.now + dropLeaseMs, last ? tx.now : null, drop.id);
   } else if (taking) insertDrop(tx, drop, { sealed: last, ripe: last });
 }
 
@@ -228,7 +220,7 @@ export function insertDrop(
     drop.hostname,
     tx.now,
     drop.lease,
-    tx.now + leaseMs,
+    tx.now + dropLeaseMs,
     as.sealed ? tx.now : null,
     as.ripe ? tx.now : null,
   );
@@ -248,7 +240,7 @@ export function rollBack(tx: Tx, drop: OpenDrop): boolean {
   // Without a lease it is being rolled back already, by this caller or by housekeeping, which goes on if we do not.
   if (row.lease !== drop.lease && row.lease !== '') throw new LeaseLost('The drop was taken over');
   tx.sql(text.takeOver).run(drop.id);
-  return rollBackSome(tx, row, 500);
+  return rollBackSome(tx, row, pieceSize);
 }
 
 /** Takes entries of an unsealed drop back; answers whether there are more. At the end the drop is marked as rolled back. */

@@ -2,9 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Actor, Folder, ModSeq, Uid } from '../model.ts';
 import type { StaySet } from '../port.ts';
+import { owns } from '../scope.ts';
+import { lineOf, type StandingRow } from '../standing.ts';
 import * as rules from '../transitions.ts';
 import { insertDrop } from './drops.ts';
-import { lineOf, load, owns, type StandingRow, type Taker, write } from './standing.ts';
+import { load, type Taker, write } from './standing.ts';
 import type { Tx } from './tx.ts';
 
 const text = {

@@ -3,6 +3,7 @@
  * starts from, inside the writing transaction.
  */
 import { channel } from 'node:diagnostics_channel';
+import { pieceSize } from '../standing.ts';
 import * as rules from '../transitions.ts';
 import { trimChanges } from './changes.ts';
 import { type DropStanding, rollBackSome } from './drops.ts';
@@ -13,8 +14,6 @@ import type { Snapshot, Tx } from './tx.ts';
 /** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
 const steps = { abandoned: channel('lazaret:store.abandoned'), leaving: channel('lazaret:store.leaving') };
 
-/** Entries or jobs touched by one call, so that no other writer waits long (about 30 ms). */
-const atOnce = 500;
 /** Bytes that nobody admitted go after a day. */
 const uploadsMs = 86_400_000;
 /** The log is kept for a fortnight: a client that was away for longer loads its folders anew. */
@@ -48,7 +47,7 @@ export function housekeep(tx: Tx): { readonly more: boolean; readonly nextDueAt?
     ripen(tx) ||
     endLeaving(tx) ||
     sweepUploads(tx, uploadsMs, 20) ||
-    trimChanges(tx, changesMs, atOnce);
+    trimChanges(tx, changesMs, pieceSize);
   const next = nextDue(tx);
   return next === undefined ? { more } : { more, nextDueAt: next };
 }
@@ -61,7 +60,7 @@ function endAbandoned(tx: Tx): boolean {
   if (drop.mode === 'move') tx.sql(text.seal).run(tx.now, drop.id);
   else {
     tx.sql(text.takeOver).run(drop.id);
-    rollBackSome(tx, drop, atOnce);
+    rollBackSome(tx, drop, pieceSize);
   }
   return true;
 }
@@ -70,8 +69,8 @@ function endAbandoned(tx: Tx): boolean {
 function ripen(tx: Tx): boolean {
   const drop: { id: string; due: number } | undefined = tx.sql(text.unripe).get(tx.now);
   if (!drop) return false;
-  const { changes } = tx.sql(text.ripen).run(drop.id, drop.due, atOnce);
-  if (Number(changes) < atOnce) tx.sql(text.ripe).run(tx.now, drop.id);
+  const { changes } = tx.sql(text.ripen).run(drop.id, drop.due, pieceSize);
+  if (Number(changes) < pieceSize) tx.sql(text.ripe).run(tx.now, drop.id);
   return true;
 }
 
@@ -79,11 +78,11 @@ function ripen(tx: Tx): boolean {
 function endLeaving(tx: Tx): boolean {
   const ids: number[] = tx
     .sql(text.leaving)
-    .all(tx.now, atOnce)
+    .all(tx.now, pieceSize)
     .map((row: { id: number }) => row.id);
   if (ids.length > 0) steps.leaving.publish(ids);
   for (const row of load(tx, ids).values()) write(tx, row, rules.leavesView(row));
-  return ids.length === atOnce;
+  return ids.length === pieceSize;
 }
 
 function nextDue(snapshot: Snapshot): Date | undefined {

@@ -9,13 +9,11 @@ import { LeaseLost } from '../errors.ts';
 import type { ClaimedJob, EntryId, Job, JobState, Step } from '../model.ts';
 import type { Backlog, JobClaim, Outcome } from '../port.ts';
 import { restoredOutcome } from '../records.ts';
+import { lineOf, noTrainer, resentMessageId } from '../standing.ts';
 import * as rules from '../transitions.ts';
 import { type JobRow, rowToJob } from './rows.ts';
-import { lineOf, loadOne, write } from './standing.ts';
+import { loadOne, write } from './standing.ts';
 import type { Snapshot, Tx } from './tx.ts';
-
-/** The outcome of a training for which no trainer was configured (DESIGN §7.11). */
-const noTrainer = 'no trainer';
 
 const nobodyRunsIt = `NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND +o.step = j.step
     AND o.key <> j.key AND +o.lease_until > ?1 AND +o.state IN ('leased', 'cancelled'))`;
@@ -86,8 +84,7 @@ export function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): readonly Cla
     lease,
     leaseUntil: new Date(tx.now + leaseMs),
     actor: { account: row.account, via: row.via, ...(row.person === null ? {} : { person: row.person }) },
-    // The same in all tries (DESIGN §4.4), and another for each entry of the drop.
-    resentMessageId: `<${row.drop_id}${row.entry_id === null ? '' : `.${row.entry_id}`}@${row.hostname}>`,
+    resentMessageId: resentMessageId(row.drop_id, row.entry_id ?? undefined, row.hostname),
     droppedAt: new Date(row.dropped_at),
   }));
 }

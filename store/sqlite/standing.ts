@@ -2,30 +2,11 @@
  * Between rows and the pure rules of ../transitions.ts: loads how entries stand, and writes what they become. `write` is
  * the one place where a transition reaches the tables; it keeps entry, stays, jobs and change log together.
  */
-import type {
-  Direction,
-  EntryClass,
-  EntryId,
-  Folder,
-  MessageId,
-  Place,
-  ReadableFolder,
-  Scope,
-  State,
-  Uid,
-} from '../model.ts';
-import type { JobStanding, Next, Standing, Target } from '../transitions.ts';
+import type { Direction, EntryClass, EntryId, Folder, MessageId, Place, ReadableFolder, State, Uid } from '../model.ts';
+import { lineOf, type StandingRow, shownWith, type Written } from '../standing.ts';
+import type { JobStanding, Next, Target } from '../transitions.ts';
 import { sameFlags } from '../transitions.ts';
-import { domainOf, type Snapshot, type Tx } from './tx.ts';
-
-/** How an entry stands, with what is needed to write and to log. */
-export interface StandingRow extends Standing {
-  readonly messageId: MessageId;
-  readonly owner: string;
-  readonly prefix: string;
-  readonly size: number;
-  readonly internalDate: number;
-}
+import type { Snapshot, Tx } from './tx.ts';
 
 interface EntryColumns {
   readonly id: EntryId;
@@ -143,14 +124,6 @@ export interface Taker {
   readonly dueAt: number | null;
 }
 
-export interface Written {
-  /** The new stay in the action folder, and the one in a readable folder. */
-  readonly action?: Uid;
-  readonly stay?: Uid;
-  /** The stay that ended. */
-  readonly left?: Uid;
-}
-
 /** Writes what an entry becomes, and logs what views show of it. */
 export function write(tx: Tx, row: StandingRow, next: Next, taker?: Taker): Written {
   const written: { action?: Uid; stay?: Uid; left?: Uid } = {};
@@ -168,9 +141,7 @@ export function write(tx: Tx, row: StandingRow, next: Next, taker?: Taker): Writ
       tx.log({ kind: 'leave', ...lineOf(row, row.uid, row.folder) });
     }
     if (begins) written.stay = tx.nextUid();
-    const prefix = begins?.prefix?.replaceAll('{id}', String(row.id)) ?? row.prefix;
-    const size =
-      prefix === row.prefix ? row.size : row.size + Buffer.byteLength(prefix) - Buffer.byteLength(row.prefix);
+    const { prefix, size } = shownWith(row, begins?.prefix);
     if (prefix !== row.prefix) tx.sql(text.keepOldPrefix).run(row.prefix, row.id);
     tx.sql(text.moves).run(
       next.state,
@@ -256,19 +227,4 @@ function beginStay(tx: Tx, row: StandingRow, uid: Uid, folder: Folder, taker: Ta
     (taker && row.dropId) ?? null,
     (taker && row.copiedBy) ?? null,
   );
-}
-
-/** What every line of the log says of an entry. */
-export function lineOf(
-  row: Pick<StandingRow, 'id' | 'messageId' | 'owner'>,
-  uid: Uid,
-  folder: Folder,
-): { uid: Uid; folder: Folder; entryId: EntryId; messageId: MessageId; owner: string } {
-  return { uid, folder, entryId: row.id, messageId: row.messageId, owner: row.owner };
-}
-
-/** Whether an entry of this owner exists for the scope. */
-export function owns(scope: Scope, owner: string): boolean {
-  if (scope.level === 'global') return true;
-  return scope.level === 'domain' ? domainOf(owner) === scope.domain : owner === scope.address;
 }

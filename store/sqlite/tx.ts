@@ -3,8 +3,10 @@
  * savepoint for each; a command sees only this. Everything here is synchronous: the writer thread may block.
  */
 
-import type { Change, MessageId, ModSeq, Scope, Uid } from '../model.ts';
+import type { Change, MessageId, ModSeq, Uid } from '../model.ts';
 import type { Statement } from './sqlite.ts';
+
+export { domainOf, scopeKey, scopeOf } from '../scope.ts';
 
 /** What a command may do that only reads: all of it in one snapshot. */
 export interface Snapshot {
@@ -31,21 +33,4 @@ export interface Tx extends Snapshot {
   log(change: Omit<Change, 'modSeq'>): void;
   /** The numbers given so far are at least these (a repair). */
   raise(numbers: { readonly uid?: number; readonly modSeq?: number; readonly messageId?: number }): void;
-}
-
-export function scopeKey(scope: Scope): string {
-  if (scope.level === 'global') return 'g';
-  return scope.level === 'domain' ? `d:${scope.domain}` : `r:${scope.address}`;
-}
-
-export function scopeOf(key: string): Scope {
-  if (key === 'g') return { level: 'global' };
-  return key.startsWith('d:')
-    ? { level: 'domain', domain: key.slice(2) }
-    : { level: 'recipient', address: key.slice(2) };
-}
-
-/** The domain of an owner in normal form; '' for the owner ''. */
-export function domainOf(owner: string): string {
-  return owner.slice(owner.lastIndexOf('@') + 1);
 }
