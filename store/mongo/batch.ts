@@ -68,7 +68,7 @@ export class Batch implements Tx {
     try {
       const result = await command(this);
       if (this.#lines.length > 0)
-        this.#queue('changes', { insertOne: { document: { _id: this.modSeq(), at: this.now, lines: this.#lines } } });
+        this.write('changes', { insertOne: { document: { _id: this.modSeq(), at: this.now, lines: this.#lines } } });
       return result;
     } catch (error) {
       if (!(error instanceof StoreError) || this.#writes !== writes) throw error;
@@ -85,12 +85,12 @@ export class Batch implements Tx {
   /** Sends everything that waits, for the commit to follow. */
   async flush(): Promise<void> {
     for (const [_id, { uid, modSeq }] of this.#tops)
-      this.#queue('tops', { updateOne: { filter: { _id }, update: { $max: { uid, modSeq } }, upsert: true } });
+      this.write('tops', { updateOne: { filter: { _id }, update: { $max: { uid, modSeq } }, upsert: true } });
     this.#tops.clear();
     const { uid, modSeq, job } = this.#numbers;
     const { uid: oldUid, modSeq: oldModSeq, job: oldJob } = this.#before;
     if (uid !== oldUid || modSeq !== oldModSeq || job !== oldJob)
-      this.#queue('numbers', { updateOne: { filter: { _id: 'numbers' }, update: { $max: { uid, modSeq, job } } } });
+      this.write('numbers', { updateOne: { filter: { _id: 'numbers' }, update: { $max: { uid, modSeq, job } } } });
     for (const name of [...this.#pending.keys()]) await this.#send(name);
   }
 
@@ -124,7 +124,10 @@ export class Batch implements Tx {
   }
 
   write<C extends CollectionName>(collection: C, operation: AnyBulkWriteOperation<Documents[C]>): void {
-    this.#queue(collection, operation as AnyBulkWriteOperation<Document>);
+    const waiting = this.#pending.get(collection);
+    if (waiting) waiting.push(operation as AnyBulkWriteOperation<Document>);
+    else this.#pending.set(collection, [operation as AnyBulkWriteOperation<Document>]);
+    this.#writes += 1;
   }
 
   nextUid(): Uid {
@@ -175,13 +178,6 @@ export class Batch implements Tx {
     if (change.owner === '') return; // seen by `global` only
     raise('domain', `d:${domainOf(change.owner)}`);
     raise('recipient', `r:${change.owner}`);
-  }
-
-  #queue(collection: CollectionName, operation: AnyBulkWriteOperation<Document>): void {
-    const waiting = this.#pending.get(collection);
-    if (waiting) waiting.push(operation);
-    else this.#pending.set(collection, [operation]);
-    this.#writes += 1;
   }
 
   async #send(collection: CollectionName): Promise<void> {

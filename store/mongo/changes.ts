@@ -9,8 +9,7 @@ import type { Change, ModSeq } from '../model.ts';
 import type { WatchOptions } from '../port.ts';
 import type { Connection } from './connect.ts';
 import type { ChangeDoc } from './documents.ts';
-import type { Reading } from './snapshot.ts';
-import type { Snapshot, Tx } from './tx.ts';
+import type { ScanSnapshot, Snapshot, Tx } from './tx.ts';
 
 export interface ChangesAnswer {
   readonly changes: readonly Change[];
@@ -19,7 +18,7 @@ export interface ChangesAnswer {
   readonly lost: boolean;
 }
 
-export async function changesSince(snapshot: Reading, since: ModSeq, limit: number): Promise<ChangesAnswer> {
+export async function changesSince(snapshot: ScanSnapshot, since: ModSeq, limit: number): Promise<ChangesAnswer> {
   const log = await snapshot.findOne('numbers', { _id: 'numbers' });
   if (!log) throw new StoreUnavailable('The store was removed while it was in use');
   const last = log.modSeq as ModSeq;
@@ -27,14 +26,15 @@ export async function changesSince(snapshot: Reading, since: ModSeq, limit: numb
   if (since >= last) return { changes: [], end: last, more: false, lost: false };
   const changes: Change[] = [];
   let end = since;
-  const cursor = snapshot.cursor('changes', { _id: { $gt: since } }, { sort: { _id: 1 }, limit: limit + 1 });
-  for await (const doc of cursor) {
-    // A mod-sequence that does not fit is left for the next answer, or is all of this one if there is no other.
-    if (changes.length > 0 && changes.length + doc.lines.length > limit)
-      return { changes, end, more: true, lost: false };
-    changes.push(...linesOf(doc));
-    end = doc._id as ModSeq;
-  }
+  const options = { sort: { _id: 1 }, limit: limit + 1 } as const;
+  for await (const docs of snapshot.scan('changes', { _id: { $gt: since } }, options))
+    for (const doc of docs) {
+      // A mod-sequence that does not fit is left for the next answer, or is all of this one if there is no other.
+      if (changes.length > 0 && changes.length + doc.lines.length > limit)
+        return { changes, end, more: true, lost: false };
+      changes.push(...linesOf(doc));
+      end = doc._id as ModSeq;
+    }
   return { changes, end: last, more: false, lost: false };
 }
 
@@ -84,18 +84,24 @@ export class Watchers {
   /** Of whoever wants own commits only, and of whoever wants those of others too. */
   readonly #ownRings = new Set<() => void>();
   readonly #allRings = new Set<() => void>();
-  #end = 0;
+  /** The log's end as of the last own commit, and as of the last commit that was heard of. */
+  #ownEnd: number;
+  #end: number;
   #closed = false;
   #stream: Stream | undefined;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, end: number) {
     this.#connection = connection;
+    this.#ownEnd = end;
+    this.#end = end;
   }
 
   /** This process committed. */
-  committed(end: number, grown: boolean): void {
-    if (!grown) return;
-    ring(this.#ownRings);
+  committed(end: number): void {
+    if (end > this.#ownEnd) {
+      this.#ownEnd = end;
+      ring(this.#ownRings);
+    }
     this.#seen(end);
   }
 
@@ -111,12 +117,7 @@ export class Watchers {
     const own = (): void => bell();
     const rings = others ? this.#allRings : this.#ownRings;
     rings.add(own);
-    if (others)
-      this.#stream ??= new Stream(
-        this.#connection,
-        (end) => this.#seen(end),
-        () => ring(this.#allRings),
-      );
+    if (others) this.#stream ??= new Stream(this.#connection, (end) => this.#seen(end));
     return () => {
       rings.delete(own);
       if (this.#allRings.size === 0) void this.#stopStream();
@@ -153,10 +154,9 @@ class Stream {
   #stream: ChangeStream | undefined;
   readonly #running: Promise<void>;
 
-  /** `missed`: something may have been. */
-  constructor(connection: Connection, seen: (end: number) => void, missed: () => void) {
+  constructor(connection: Connection, seen: (end: number) => void) {
     this.#connection = connection;
-    this.#running = this.#run(seen, missed);
+    this.#running = this.#run(seen);
   }
 
   async close(): Promise<void> {
@@ -165,13 +165,20 @@ class Stream {
     await this.#running;
   }
 
-  async #run(seen: (end: number) => void, missed: () => void): Promise<void> {
+  async #run(seen: (end: number) => void): Promise<void> {
     const { signal } = this.#ended;
     for (let wait = againMs.first; !signal.aborted; wait = Math.min(againMs.most, wait * 2)) {
       try {
+        // From a time before the look at the log's end, so that nothing lies between the two.
+        const { operationTime } = await this.#connection.db.command({ ping: 1 });
+        const log = await this.#connection.collection('numbers').findOne({ _id: 'numbers' });
+        if (log) seen(log.modSeq);
+        if (signal.aborted) return;
         const stream = this.#connection
           .collection('changes')
-          .watch([{ $match: { operationType: 'insert' } }, { $project: { documentKey: 1 } }]);
+          .watch([{ $match: { operationType: 'insert' } }, { $project: { documentKey: 1 } }], {
+            startAtOperationTime: operationTime,
+          });
         this.#stream = stream;
         for (;;) {
           const { documentKey } = (await stream.next()) as unknown as Inserted;
@@ -182,7 +189,6 @@ class Stream {
         await this.#stream?.close().catch(() => undefined); // whoever reads hears of it; a bell may be silent
       }
       if (signal.aborted) return;
-      missed();
       await pause(wait, undefined, { signal }).catch(() => undefined);
     }
   }

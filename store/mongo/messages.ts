@@ -10,6 +10,7 @@ import type { NewMessage, PackedSections, StoredBytes } from '../port.ts';
 import type { Connection } from './connect.ts';
 import type { MessageDoc, MessageIdsDoc } from './documents.ts';
 import { translated } from './fault.ts';
+import { messageFields, messageOf } from './nouns.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
 /** Octets up to this many are one document; larger ones are pieces of this size in GridFS. */
@@ -231,19 +232,6 @@ export const largeChunks = (connection: Connection): Collection<ChunkDoc> =>
   connection.db.collection<ChunkDoc>('large.chunks');
 
 // ----------------------------------------------------------------------------------------------------------- reading
-
-const known = ['size', 'sha256', 'bodySha256', 'headerSize', 'sender', 'params', 'subject', 'from', 'receivedAt'];
-/** The fields of a message that `messageOf` needs. */
-export const messageFields: Readonly<Record<string, 1>> = Object.fromEntries(known.map((name) => [name, 1 as const]));
-
-export function messageOf(doc: MessageDoc): Message {
-  const { size, sha256, bodySha256, headerSize, sender, params, subject, from } = doc;
-  return {
-    id: doc._id as MessageId,
-    ...{ size, sha256, bodySha256, headerSize, sender, params, subject, from },
-    receivedAt: new Date(doc.receivedAt),
-  };
-}
 
 export async function getMessage(snapshot: Snapshot, id: MessageId): Promise<Message | undefined> {
   const found = await snapshot.findOne('messages', { _id: id }, { projection: messageFields });

@@ -10,11 +10,12 @@ import type { ScanSnapshot } from './tx.ts';
 export class SessionSnapshot implements ScanSnapshot {
   readonly now: number;
   readonly #db: Db;
-  readonly #session: ClientSession;
+  readonly #session: { readonly session?: ClientSession };
 
-  constructor(db: Db, session: ClientSession, now: number) {
+  /** Without a session each reading has a moment of its own. */
+  constructor(db: Db, session: ClientSession | undefined, now: number) {
     this.#db = db;
-    this.#session = session;
+    this.#session = session ? { session } : {};
     this.now = now;
   }
 
@@ -38,7 +39,7 @@ export class SessionSnapshot implements ScanSnapshot {
   async aggregate<T extends Document>(collection: CollectionName, pipeline: readonly Document[]): Promise<T[]> {
     return this.#db
       .collection(collection)
-      .aggregate<T>([...pipeline], { session: this.#session })
+      .aggregate<T>([...pipeline], { ...this.#session })
       .toArray();
   }
 
@@ -65,9 +66,7 @@ export class SessionSnapshot implements ScanSnapshot {
   }
 
   #found<C extends CollectionName>(collection: C, filter: Filter<Documents[C]>, options: FindOptions) {
-    return this.#db
-      .collection<Documents[C]>(collection)
-      .find<Documents[C]>(filter, { ...options, session: this.#session });
+    return this.#db.collection<Documents[C]>(collection).find<Documents[C]>(filter, { ...options, ...this.#session });
   }
 }
 
