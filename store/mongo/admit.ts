@@ -2,12 +2,13 @@
  * Admission: a message and an entry for each recipient, or what stands for them already. Which entry a message folds onto
  * is DESIGN §7.9; who comes back instead of being made anew, §7.6. All that wait together are looked up together.
  */
+
+import { parseFlags } from '../flags.ts';
 import type { EntryId, Uid } from '../model.ts';
 import type { Admitted, NewEntry } from '../port.ts';
 import { homeOf, placeOf } from '../transitions.ts';
 import type { Batch } from './batch.ts';
 import type { EntryDoc, RepeatDoc } from './documents.ts';
-import { parseFlags } from './flags.ts';
 import { handBack } from './handback.ts';
 import { checkUpload, endUpload, type KeptMessage, openUploads } from './messages.ts';
 import { type Outcome, outcomeOf } from './queue.ts';
