@@ -1,8 +1,5 @@
 /** `lazaret store copy`: the same store elsewhere, whatever happens on the way. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import t from 'tap';
 import { assemble } from '#app/assemble';
 import { configFrom } from '#app/config/load';
@@ -13,9 +10,7 @@ import { held } from '../store/contract/harness.ts';
 import { ada } from '../store/dropping.ts';
 import { ImapClient } from '../support/imap-client.ts';
 import { fill, places, same } from './store-world.ts';
-import { type Ran, world } from './world.ts';
-
-const root = join(import.meta.dirname, '../..');
+import { world } from './world.ts';
 
 t.test('a copy is the same store at another place, and says so', async (t) => {
   const w = world(t);
@@ -53,40 +48,6 @@ t.test('a copy beside a running server is not finished, and goes on when it is s
   t.match(await w.run('store', 'copy', from, to), { code: 0, out: /messages +7 +7 / });
   await same(t, w.store, other);
 });
-
-async function processOf(env: NodeJS.ProcessEnv, ...argv: string[]): Promise<Ran & { readonly signal: string | null }> {
-  const source = ['--conditions=lazaret-source', '--import=./tools/ts.mjs', '--import=./test/support/kill-at.mjs'];
-  const child = spawn(process.execPath, [...source, 'src/main.ts', ...argv], {
-    cwd: root,
-    env: { ...process.env, ...env },
-  });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    err += text;
-  });
-  const [code, signal] = await once(child, 'close');
-  return { code, signal, out, err };
-}
-
-t.test('a copy that is killed at any step goes on when it is run again', async (t) => {
-  const w = world(t);
-  const { from, to, other } = places(w);
-  await fill(w.store);
-  const copy = ['store', 'copy', from, to, '--config', w.config];
-  for (const step of ['importMessage@3', 'importChunk@2', 'write', 'finish']) {
-    const killed = await processOf({ KILL_AT: `store.committing:upkeep.${step}` }, ...copy);
-    t.match(killed, { signal: 'SIGKILL' }, step);
-    await t.rejects(openStore(to), { name: 'StoreRefused' });
-  }
-  t.match(await processOf({}, ...copy), { code: 0 });
-  await same(t, w.store, other);
-});
-
-// ---------------------------------------------------------------------------------------------------- a client's view
 
 t.test('a mail client that knows the folder sees no difference after a copy', async (t) => {
   const w = world(t);
