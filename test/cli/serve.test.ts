@@ -9,6 +9,7 @@ import { version } from '#app/cli/program';
 import { isServerRunning } from '#app/lib/heartbeat';
 import { TlsError, TlsFiles } from '#app/tls';
 import { openStore } from '#store/open';
+import { RawClient } from '../smtp/raw-client.ts';
 import { Sink } from '../support/sink.ts';
 import { mail, type Ran, world } from './world.ts';
 
@@ -203,4 +204,44 @@ t.test('a certificate is made once, kept from strangers, and read again when it 
   t.throws(() => configured.reload(), /tls\.key: there is no file/);
   writeFileSync(cert, 'nonsense');
   await t.rejects(TlsFiles.open({ ...config, tls: { cert, key: cert } }), /no certificate with its key/);
+});
+
+t.test('a process has the roles it was given, and ends within shutdown.grace', async (t) => {
+  const { config, folder, run } = world(t);
+  for (const [typed, found] of [
+    ['imap,web', '"web"'],
+    ['imap,,worker', '""'],
+    ['', '""'],
+  ] as const) {
+    const { code, err } = await run('serve', '--roles', typed);
+    t.equal(code, 2);
+    t.match(err, `found ${found}\nlazaret help serve says more.`, `--roles "${typed}"`);
+    t.match(err, /^lazaret: --roles: expected /);
+  }
+  const server = child(['serve', '--config', config, '--roles', 'intake'], {
+    LAZARET_INTAKE_LMTP: '["127.0.0.1:0"]',
+    LAZARET_INTAKE_SMTP: '[]',
+    LAZARET_SHUTDOWN_GRACE: '200ms',
+    LAZARET_ROLES: 'imap', // what is typed goes before it
+  });
+  t.teardown(() => server.kill('SIGKILL'));
+  let log = '';
+  server.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    log += text;
+  });
+  while (!log.includes('"msg":"listening"')) await once(server.stderr!, 'data');
+  t.match(log, '"roles":["intake"]');
+  t.match(log, '"imap":[]');
+  t.notOk(existsSync(join(folder, 'data/tls-self-signed.pem')), 'no certificate was needed');
+
+  const client = await RawClient.connect(Number(/"lmtp":\["127\.0\.0\.1:(\d+)"\]/.exec(log)![1]));
+  await client.command('LHLO filter.example');
+  client.write('MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n');
+  await client.replies(3);
+  client.write('Subject: one that never ends\r\n');
+  const exited = once(server, 'exit');
+  server.kill('SIGTERM');
+  t.equal(await client.reply(), '', 'cut without a reply: it will be sent again');
+  t.same(await exited, [0, null]);
+  t.match(log, /"msg":"stopped"/);
 });
