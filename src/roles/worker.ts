@@ -67,8 +67,7 @@ export function buildWorker(
       endHeartbeat = await startHeartbeat(store.settings);
     },
     async stop(graceMs) {
-      await endHeartbeat();
-      await runner.stop(graceMs);
+      await Promise.all([endHeartbeat(), runner.stop(graceMs)]);
       client.close();
     },
   };
