@@ -1,7 +1,7 @@
 /**
- * The certificate that listeners show. From the configured files, or a self-signed pair, made once beside the store and
- * kept, because people tell their mail client to trust it. Reading again (SIGHUP) changes what later connections see; a
- * pair that cannot be used leaves the one before in place.
+ * The certificate that listeners show. From the configured files, or a self-signed pair, made once beside the store (where
+ * that is no file, in `data` beside the settings) and kept, because people tell their mail client to trust it. Reading again
+ * (SIGHUP) changes what later connections see; a pair that cannot be used leaves the one before in place.
  */
 import { randomUUID, X509Certificate } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { Config } from '#app/config/schema';
 
-type TlsConfig = Pick<Config, 'tls' | 'store' | 'hostname'>;
+type TlsConfig = Pick<Config, 'tls' | 'store' | 'hostname'> & Partial<Pick<Config, 'folder'>>;
 
 /** Names the file and what is wrong with it. */
 export class TlsError extends Error {
@@ -54,12 +54,16 @@ export class TlsFiles {
 }
 
 /** Certificate and key of a self-signed pair, in one file: it is there whole or not at all. */
-const selfSignedFile = (store: string) => join(dirname(store.replace(/^[a-z]+:/, '')), 'tls-self-signed.pem');
+function selfSignedFile({ store, folder = '.' }: TlsConfig): string {
+  const beside = store.startsWith('sqlite:') ? dirname(store.slice('sqlite:'.length)) : join(folder, 'data');
+  return join(beside, 'tls-self-signed.pem');
+}
 
 /** Undefined: nothing is configured, and nothing was made yet. */
-function readPair({ tls, store }: TlsConfig): Pair | undefined {
+function readPair(config: TlsConfig): Pair | undefined {
+  const { tls } = config;
   if (!tls) {
-    const file = selfSignedFile(store);
+    const file = selfSignedFile(config);
     const both = readText(file);
     return both === undefined ? undefined : checked({ cert: both, key: both }, file);
   }
@@ -88,7 +92,8 @@ function checked(pair: Pair, files: string): Pair {
   }
 }
 
-async function makeOnce({ store, hostname }: TlsConfig): Promise<Pair> {
+async function makeOnce(config: TlsConfig): Promise<Pair> {
+  const { hostname } = config;
   const { generate } = await import('selfsigned');
   const dayMs = 86_400_000;
   const names = [...new Set([hostname, 'localhost'])];
@@ -112,7 +117,7 @@ async function makeOnce({ store, hostname }: TlsConfig): Promise<Pair> {
     ],
   });
   const text = `${made.cert.trim()}\n${made.private.trim()}\n`;
-  const file = selfSignedFile(store);
+  const file = selfSignedFile(config);
   const draft = `${file}.${randomUUID()}`;
   try {
     mkdirSync(dirname(file), { recursive: true });

@@ -33,10 +33,11 @@ export const serve: Verb = {
   async run(call) {
     const file = await call.file();
     const config = await settings(call, file);
-    const [{ createLogger }, { assemble }, { version }] = await Promise.all([
+    const [{ createLogger }, { assemble }, { version }, { withoutPasswords }] = await Promise.all([
       import('#app/observe/logger'),
       import('#app/assemble'),
       import('./program.ts'),
+      import('#app/config/kinds'),
     ]);
     const log = createLogger(call.json ? { ...config.log, format: 'json' } : config.log);
     let reload = () => {}; // until there is a server: a reload right after the start must not end it
@@ -58,7 +59,10 @@ export const serve: Verb = {
       }
     };
     const { roles, store } = config;
-    log.info({ version, config: file ?? 'none', roles, store, ...shown(addresses) }, 'listening');
+    log.info(
+      { version, config: file ?? 'none', roles, store: withoutPasswords(store), ...shown(addresses) },
+      'listening',
+    );
     const signal = await asked;
     log.info({ signal }, 'stopping');
     await app.stop(config.shutdown.grace).catch((error: unknown) => {

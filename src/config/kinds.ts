@@ -141,8 +141,11 @@ export const withoutPasswords = (text: string): string =>
   text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:@/]*):[^\s@]*@/gi, '$1:***@');
 
 export const storeUrl = () =>
-  meaning('a store like sqlite:./data/lazaret.db', (text) =>
-    /^sqlite:(?!\/\/)[^\s?#]/.test(text) && !text.endsWith('/') ? text : undefined,
+  meaning('a store like sqlite:./data/lazaret.db or mongodb://HOST/DATABASE?replicaSet=rs0', (text) =>
+    (/^sqlite:(?!\/\/)[^\s?#]/.test(text) && !text.endsWith('/')) ||
+    /^mongodb(\+srv)?:\/\/[^\s/?#]+\/[^\s/?#]+(\?[^\s#]*)?$/.test(text)
+      ? text
+      : undefined,
   );
 
 /** A Redis, with TLS or without; kept as it is written. */

@@ -173,7 +173,8 @@ function finished(parsed: Parsed, folder: string): Config {
   return {
     ...rest,
     hostname,
-    store: `sqlite:${path(parsed.store.slice('sqlite:'.length))}`,
+    folder: resolve(folder),
+    store: parsed.store.startsWith('sqlite:') ? `sqlite:${path(parsed.store.slice('sqlite:'.length))}` : parsed.store,
     ...(tls.cert && tls.key ? { tls: { cert: path(tls.cert), key: path(tls.key) } } : {}),
     intake: {
       trusted: intake.trusted,

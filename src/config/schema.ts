@@ -97,9 +97,10 @@ export const schema = z.strictObject({
     example: 'quarantine.example.com',
   }),
   store: setting(storeUrl(), {
-    help: 'Where everything is kept: sqlite:PATH, one file. Its folder is made when it is missing. A relative path counts from the folder of this file.',
+    help: 'Where everything is kept. sqlite:PATH, one file: its folder is made when it is missing, a relative path counts from the folder of this file. mongodb://HOST/DATABASE?replicaSet=NAME: a database of a replica set, for one process or many.',
     kind: 'store',
     default: 'sqlite:./data/lazaret.db',
+    secret: true,
   }),
   bus: optional(busUrl(), {
     help: 'A Redis over which several processes on one store wake each other, and count wrong passwords and connections together. With TLS: rediss://. While it cannot be reached, all goes on as without it.',
@@ -119,7 +120,7 @@ export const schema = z.strictObject({
       cert: optional(filePath(), {
         help: 'The certificate, with the chain below it.',
         kind: 'path',
-        otherwise: 'a self-signed pair, made once beside the store',
+        otherwise: 'a self-signed pair, made once beside the store; with MongoDB in ./data beside this file',
         example: './tls/cert.pem',
       }),
       key: optional(filePath(), {
@@ -352,6 +353,8 @@ export type Parsed = z.output<typeof schema>;
 /** What the program runs with. Durations (`release.showAfter`, `training.timeout`) are milliseconds; paths are absolute. */
 export interface Config extends Omit<Parsed, 'hostname' | 'tls' | 'intake' | 'domains' | 'training'> {
   readonly hostname: string;
+  /** That of the file of settings: relative paths count from it. */
+  readonly folder: string;
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly intake: Omit<Parsed['intake'], 'lmtp' | 'smtp' | 'direction' | 'handOverDomains'> & {
     readonly lmtp: readonly IntakeListener[];

@@ -57,7 +57,10 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       '1: release.showAfter: expected a duration like 30s, 10m, 1h or 5d, found "5 weeks"',
     ],
     ['hostname: a b', '1: hostname: expected a host name like quarantine.example.com, found "a b"'],
-    ['store: postgres://x', '1: store: expected a store like sqlite:./data/lazaret.db, found "postgres://x"'],
+    [
+      'store: postgres://x',
+      '1: store: expected a store like sqlite:./data/lazaret.db or mongodb://HOST/DATABASE?replicaSet=rs0, found "postgres://x"',
+    ],
     [
       'training: { spam: sa-learn, ham: [] }',
       '1: training.spam: expected a command as a list of its words, like ["sa-learn", "--spam"], found "sa-learn"',
