@@ -1,0 +1,305 @@
+/**
+ * Jobs: claimed by lease, ended only by showing it (DESIGN §4.3). What the end of a delivery means for its entry is
+ * decided in ../transitions.ts.
+ *
+ * A lease is void when `lease` is absent; `leaseUntil` then still says how long whoever had it may not have noticed.
+ *
+ * Queries (filter / sort): jobs `_id`; `state, leaseUntil` / leaseUntil; `state, step, dueAt` / dueAt, order; `entryId`;
+ * `state, step`; drops `_id`; messages `_id`.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Filter } from 'mongodb';
+import { LeaseLost } from '../errors.ts';
+import type { ClaimedJob, EntryId, Job, JobState, Step } from '../model.ts';
+import type { Backlog, JobClaim, Outcome } from '../port.ts';
+import { restoredOutcome } from '../records.ts';
+import { lineOf, noTrainer, resentMessageId } from '../standing.ts';
+import * as rules from '../transitions.ts';
+import type { DropDoc, JobDoc } from './documents.ts';
+import { jobOf } from './nouns.ts';
+import { endAction, loadOne, write } from './standing.ts';
+import type { Snapshot, Tx } from './tx.ts';
+
+// ------------------------------------------------------------------------------------------------------------- claim
+
+export async function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): Promise<readonly ClaimedJob[]> {
+  const lost = await claimable(
+    tx,
+    { state: 'leased', step: { $in: [...steps] }, leaseUntil: { $lte: tx.now } },
+    { leaseUntil: 1 },
+    limit,
+  );
+  const most = limit - lost.length;
+  const due: JobDoc[] = [];
+  // One step at a time: a backlog of trainings is not walked over to find a delivery.
+  for (const step of steps)
+    due.push(...(await claimable(tx, { state: 'ready', step, dueAt: { $lte: tx.now } }, { dueAt: 1, order: 1 }, most)));
+  due.sort((a, b) => a.dueAt! - b.dueAt!);
+  const jobs = onePerEntryAndStep([...lost, ...due.slice(0, Math.max(0, most))]);
+  if (jobs.length === 0) return [];
+  const lease = randomUUID();
+  const leaseUntil = tx.now + leaseMs;
+  tx.write('jobs', {
+    updateMany: {
+      filter: { _id: { $in: jobs.map((job) => job._id) } },
+      update: { $set: { state: 'leased', lease, leaseUntil }, $inc: { attempts: 1 } },
+    },
+  });
+  const dropIds = [...new Set(jobs.map((job) => job.dropId))];
+  const drops = new Map((await tx.find('drops', { _id: { $in: dropIds } })).map((drop) => [drop._id, drop]));
+  return jobs.flatMap((job) => {
+    const drop = drops.get(job.dropId);
+    return drop ? [claimed(job, drop, lease, leaseUntil)] : [];
+  });
+}
+
+function claimed(job: JobDoc, drop: DropDoc, lease: string, leaseUntil: number): ClaimedJob {
+  return {
+    ...jobOf({ ...job, state: 'leased', attempts: job.attempts + 1 }),
+    lease,
+    leaseUntil: new Date(leaseUntil),
+    actor: { account: drop.account, via: drop.via, ...(drop.person === undefined ? {} : { person: drop.person }) },
+    resentMessageId: resentMessageId(drop._id, job.entryId as EntryId | undefined, drop.hostname),
+    droppedAt: new Date(drop.createdAt),
+  };
+}
+
+/** Jobs that nobody may still be running for their entry and step, in the order of the index. */
+async function claimable(
+  tx: Tx,
+  filter: Filter<JobDoc>,
+  sort: Readonly<Record<string, 1>>,
+  limit: number,
+): Promise<JobDoc[]> {
+  const free: JobDoc[] = [];
+  for (let skip = 0; free.length < limit; skip += limit) {
+    const page = await tx.find('jobs', filter, { sort, skip, limit });
+    const running = await runningBeside(tx, page);
+    free.push(...page.filter((job) => !running.has(job._id)));
+    if (page.length < limit) break;
+  }
+  return free.slice(0, limit);
+}
+
+/** Keys of those jobs whose entry has another job of the same step with a lease that its owner may believe in. */
+async function runningBeside(tx: Tx, jobs: readonly JobDoc[]): Promise<ReadonlySet<string>> {
+  const entryIds = [...new Set(jobs.flatMap((job) => job.entryId ?? []))];
+  if (entryIds.length === 0) return new Set();
+  const others = await tx.find('jobs', {
+    entryId: { $in: entryIds },
+    leaseUntil: { $gt: tx.now },
+    state: { $in: ['leased', 'cancelled'] },
+  });
+  const running = new Map<string, JobDoc[]>();
+  for (const other of others) {
+    const beside = running.get(entryAndStep(other));
+    if (beside) beside.push(other);
+    else running.set(entryAndStep(other), [other]);
+  }
+  const isBeside = (job: JobDoc): boolean =>
+    running.get(entryAndStep(job))?.some((other) => other._id !== job._id) === true;
+  return new Set(jobs.filter(isBeside).map((job) => job._id));
+}
+
+const entryAndStep = (job: JobDoc): string => (job.entryId === undefined ? job._id : `${job.entryId} ${job.step}`);
+
+function onePerEntryAndStep(jobs: readonly JobDoc[]): readonly JobDoc[] {
+  const seen = new Set<string>();
+  return jobs.filter((job) => {
+    const key = entryAndStep(job);
+    const isFirst = !seen.has(key);
+    seen.add(key);
+    return isFirst;
+  });
+}
+
+// ------------------------------------------------------------------------------------------------------------ leases
+
+/** The job, if this lease on it is good. */
+async function leased(tx: Tx, job: ClaimedJob): Promise<JobDoc | undefined> {
+  const doc = await tx.findOne('jobs', { _id: job.key });
+  return doc?.state === 'leased' && doc.lease === job.lease ? doc : undefined;
+}
+
+export async function renew(tx: Tx, job: ClaimedJob, leaseMs: number): Promise<void> {
+  const doc = await leased(tx, job);
+  if (!doc) throw new LeaseLost();
+  tx.write('jobs', { updateOne: { filter: { _id: doc._id }, update: { $set: { leaseUntil: tx.now + leaseMs } } } });
+}
+
+export function release(tx: Tx, job: ClaimedJob): void {
+  tx.write('jobs', {
+    updateOne: {
+      filter: { _id: job.key, lease: job.lease, state: 'leased' },
+      update: {
+        $set: { state: 'ready', dueAt: tx.now },
+        $inc: { attempts: -1 },
+        $unset: { lease: 1, leaseUntil: 1 },
+      },
+    },
+  });
+}
+
+export async function finish(tx: Tx, job: ClaimedJob, outcome: Outcome): Promise<void> {
+  const doc = await leased(tx, job);
+  if (!doc) throw new LeaseLost();
+  const { _id, entryId, dropId, step } = doc;
+  const { said } = outcome;
+  if (outcome.kind === 'later')
+    tx.write('jobs', {
+      updateOne: {
+        filter: { _id },
+        update: {
+          $set: { state: 'ready', dueAt: tx.now + outcome.afterMs, outcome: said },
+          $inc: { attempts: outcome.untried ? -1 : 0 },
+          $unset: { lease: 1, leaseUntil: 1 },
+        },
+      },
+    });
+  else
+    tx.write('jobs', {
+      updateOne: {
+        filter: { _id },
+        update: {
+          $set: { state: outcome.kind, endedAt: tx.now, outcome: said },
+          $unset: { dueAt: 1, lease: 1, leaseUntil: 1 },
+        },
+      },
+    });
+  if (entryId === undefined) return;
+  if (step === 'deliver') await finishDelivery(tx, doc, entryId, outcome);
+  // What decides whether the drop can be undone has ended: its stay need not outlive the log. (A release is decided by
+  // its delivery; the training beside it by itself would be too early.)
+  else if (outcome.kind !== 'later' && !(await tx.findOne('jobs', { _id: `${dropId}/${entryId}/deliver` }))) {
+    const entry = await loadOne(tx, entryId);
+    if (entry) endAction(tx, entry, dropId, tx.lastModSeq);
+  }
+}
+
+async function finishDelivery(tx: Tx, job: JobDoc, entryId: number, outcome: Outcome): Promise<void> {
+  const entry = await loadOne(tx, entryId);
+  // Nobody but the drop that this delivery belongs to has a claim on the entry while its lease is good.
+  if (entry?.state !== 'dropped' || entry.dropId !== job.dropId) return;
+  switch (outcome.kind) {
+    case 'done':
+      write(tx, entry, rules.delivered(entry, outcome.leaveAfterMs > 0 ? tx.now + outcome.leaveAfterMs : undefined));
+      // Nothing in view changes by it, so it takes no mod-sequence of its own.
+      endAction(tx, entry, job.dropId, tx.lastModSeq);
+      return;
+    case 'failed': {
+      const { stay } = write(tx, entry, rules.comesBack(entry, outcome.prefix));
+      if (outcome.notice === undefined || stay === undefined) return;
+      const drop = await tx.findOne('drops', { _id: job.dropId });
+      if (!drop) return;
+      const { account } = drop;
+      const document = { _id: tx.modSeq() * 1000, account, text: outcome.notice, at: tx.now };
+      tx.write('notices', { insertOne: { document } });
+      tx.log({ kind: 'notice', ...lineOf(entry, stay, rules.homeOf(entry)), account });
+      return;
+    }
+    case 'later':
+      if (outcome.show) write(tx, entry, rules.shown(entry, outcome.show.prefix));
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- reading
+
+export async function get(snapshot: Snapshot, key: string): Promise<Job | undefined> {
+  const doc = await snapshot.findOne('jobs', { _id: key });
+  return doc && jobOf(doc);
+}
+
+export async function ofDrop(snapshot: Snapshot, dropId: string): Promise<readonly Job[]> {
+  const docs = await snapshot.find('jobs', { _id: { $gt: `${dropId}/`, $lt: `${dropId}0` } });
+  return docs.sort(byAge).map(jobOf);
+}
+
+/** All jobs of an entry, oldest first. */
+export async function ofEntry(snapshot: Snapshot, entryId: EntryId): Promise<readonly Job[]> {
+  return (await snapshot.find('jobs', { entryId })).sort(byAge).map(jobOf);
+}
+
+const byAge = (a: JobDoc, b: JobDoc): number => a.createdAt - b.createdAt || a.order - b.order;
+
+export async function counts(snapshot: Snapshot): Promise<{ readonly [state in JobState]: number }> {
+  const all: Record<JobState, number> = { ready: 0, leased: 0, done: 0, failed: 0, cancelled: 0 };
+  const groups = await snapshot.aggregate<{ _id: JobState; count: number }>('jobs', [
+    // Names all there are, so that the index is enough.
+    { $match: { state: { $in: Object.keys(all) } } },
+    { $group: { _id: '$state', count: { $sum: 1 } } },
+  ]);
+  for (const { _id, count } of groups) all[_id] = count;
+  return all;
+}
+
+export async function backlog(snapshot: Snapshot): Promise<readonly Backlog[]> {
+  // No due time: within the undo window. (It would compare as less than any number.)
+  const isDue = {
+    $and: [{ $eq: ['$state', 'ready'] }, { $gt: ['$dueAt', 0] }, { $lte: ['$dueAt', snapshot.now] }],
+  };
+  const groups = await snapshot.aggregate<{
+    _id: Step;
+    due: number;
+    leased: number;
+    unfinished: number;
+    oldest: number | null;
+  }>('jobs', [
+    { $match: { state: { $in: ['ready', 'leased'] } } },
+    {
+      $group: {
+        _id: '$step',
+        due: { $sum: { $cond: [isDue, 1, 0] } },
+        leased: { $sum: { $cond: [{ $eq: ['$state', 'leased'] }, 1, 0] } },
+        unfinished: { $sum: 1 },
+        oldest: { $min: { $cond: [isDue, '$dueAt', null] } },
+      },
+    },
+    { $sort: { _id: 1 } },
+  ]);
+  return groups.map(({ _id, due, leased, unfinished, oldest }) => ({
+    step: _id,
+    due,
+    oldestDueMs: oldest === null ? 0 : Math.max(0, snapshot.now - oldest),
+    later: unfinished - due - leased,
+    leased,
+  }));
+}
+
+// ------------------------------------------------------------------------------------------------------------- retry
+
+const trainings: readonly Step[] = ['train-ham', 'train-spam'];
+
+/** Only the last training of an entry: what it took the place of is not learned after it. */
+export async function retryUntrained(tx: Tx): Promise<number> {
+  const untrained = await tx.find('jobs', {
+    step: { $in: [...trainings] },
+    $or: [
+      { state: 'done', outcome: noTrainer },
+      { state: 'cancelled', outcome: restoredOutcome },
+    ],
+  });
+  if (untrained.length === 0) return 0;
+  const entryIds = [...new Set(untrained.flatMap((job) => job.entryId ?? []))];
+  const all = await tx.find('jobs', { entryId: { $in: entryIds }, step: { $in: [...trainings] } });
+  const last = new Map<number, number>();
+  for (const { entryId, order, state, outcome } of all)
+    if (entryId !== undefined && (state !== 'cancelled' || outcome === restoredOutcome))
+      last.set(entryId, Math.max(order, last.get(entryId) ?? 0));
+  const messageIds = [...new Set(untrained.map((job) => job.messageId))];
+  const messages = await tx.find('messages', { _id: { $in: messageIds } }, { projection: { sha256: 1 } });
+  const there = new Set(messages.map((message) => message._id));
+  const keys = untrained
+    .filter((job) => there.has(job.messageId) && (job.entryId === undefined || last.get(job.entryId) === job.order))
+    .map((job) => job._id);
+  if (keys.length > 0)
+    tx.write('jobs', {
+      updateMany: {
+        filter: { _id: { $in: keys } },
+        update: {
+          $set: { state: 'ready', dueAt: tx.now, createdAt: tx.now, attempts: 0 },
+          $unset: { endedAt: 1, outcome: 1 },
+        },
+      },
+    });
+  return keys.length;
+}
