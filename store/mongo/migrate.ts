@@ -17,11 +17,12 @@ const namespaceExists = 48;
 
 interface LockDoc {
   readonly _id: 'migrating';
-  readonly until: Date;
+  readonly until: number;
 }
 
 /** Brings the store's documents, collections and indexes up to date; answers its numbers. @throws StoreRefused */
 export async function migrate(connection: Connection): Promise<NumbersDoc> {
+  const { clock } = connection;
   const locks = connection.db.collection<LockDoc>('numbers');
   for (const deadline = performance.now() + waitMs; ; await pause(50)) {
     const found = await numbersOf(connection);
@@ -29,7 +30,7 @@ export async function migrate(connection: Connection): Promise<NumbersDoc> {
     if (performance.now() > deadline)
       throw new StoreBusy('The store is being brought up to date by another process; try again when that is done');
     if (!(await lock())) continue;
-    const renewing = setInterval(() => void lock(true).catch(() => undefined), leaseMs / 3);
+    const renewing = setInterval(() => void renew().catch(() => undefined), leaseMs / 3);
     try {
       await build(connection);
     } finally {
@@ -38,16 +39,20 @@ export async function migrate(connection: Connection): Promise<NumbersDoc> {
     }
   }
 
-  async function lock(mine = false): Promise<boolean> {
-    const free = mine ? {} : { $expr: { $lt: ['$until', '$$NOW'] } };
+  /** Whether this process has it now. Whoever had it and came to no end has lost it. */
+  async function lock(): Promise<boolean> {
+    await locks.deleteOne({ _id: 'migrating', until: { $lt: clock.now } });
     try {
-      const until = [{ $set: { until: { $add: ['$$NOW', leaseMs] } } }];
-      await locks.updateOne({ _id: 'migrating', ...free }, until, { upsert: !mine });
+      await locks.insertOne({ _id: 'migrating', until: clock.now + leaseMs });
       return true;
     } catch (error) {
       if (codeOf(error) === duplicateKey) return false;
       throw error;
     }
+  }
+
+  async function renew(): Promise<void> {
+    await locks.updateOne({ _id: 'migrating' }, { $set: { until: clock.now + leaseMs } });
   }
 }
 

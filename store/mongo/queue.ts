@@ -62,9 +62,7 @@ export class Queue {
     if (this.#closed) return Promise.reject(new StoreUnavailable('The store is closed'));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ method, bytes, together: together as Together<never>, task, resolve, reject });
-      this.#running ??= this.#runAll().finally(() => {
-        this.#running = undefined;
-      });
+      this.#running ??= this.#runAll();
     });
   }
 
@@ -77,6 +75,7 @@ export class Queue {
   async #runAll(): Promise<void> {
     await Promise.resolve(); // whoever calls in the same turn comes along
     while (this.#waiting.length > 0) await this.#runBatch();
+    this.#running = undefined; // in the same turn as the look at who waits
   }
 
   async #runBatch(): Promise<void> {
@@ -85,7 +84,8 @@ export class Queue {
       await this.#transaction(taken, () => this.#next(taken));
     } catch (error) {
       if (taken.length === 0) taken.push(...this.#waiting.splice(0, maxCommands));
-      if (taken.length === 1 || error instanceof StoreError) for (const { reject } of taken) reject(error);
+      const forAll = error instanceof StoreError && error.temporary;
+      if (taken.length === 1 || forAll) for (const { reject } of taken) reject(error);
       else for (const command of taken) await this.#runAlone(command);
     }
   }
@@ -115,7 +115,7 @@ export class Queue {
 
   /**
    * Runs the commands of `taken`, and those that `more` gives meanwhile, which are added to it; commits and answers.
-   * @throws StoreError the whole batch failed; any other error: one of them broke it
+   * @throws a temporary StoreError: the whole batch failed; any other error: one of them broke it
    */
   async #transaction(taken: Command[], more: () => readonly Command[] | undefined): Promise<void> {
     const began = performance.now();
@@ -137,7 +137,9 @@ export class Queue {
         return;
       } catch (error) {
         if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
-        if (!isTransient(error) || isUnknownCommit(error)) throw asStoreError(error);
+        if (isUnknownCommit(error))
+          throw new StoreUnavailable('The store did not say whether it has written', { cause: error });
+        if (!isTransient(error)) throw asStoreError(error);
         if (performance.now() > deadline) {
           const cause = { cause: error };
           throw isGone(error)

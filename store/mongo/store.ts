@@ -39,7 +39,8 @@ import { putBytes, readBytes } from './put.ts';
 import { Queue } from './queue.ts';
 import { readOne, readTogether } from './reading.ts';
 import { sweep } from './sweep.ts';
-import { importMark, MongoUpkeep } from './upkeep.ts';
+import { MongoUpkeep } from './upkeep.ts';
+import { importMark } from './upkeep-records.ts';
 import { loadView, prefixes, top } from './views.ts';
 
 /** Drops taken back in one transaction, so that no other writer waits long. */
