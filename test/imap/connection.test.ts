@@ -239,6 +239,36 @@ t.test('8.2 row 15: one address has only so many connections that are not logged
   await connect();
 });
 
+t.test('behind a balancer the limits count clients, and those who are not known yet', async (t) => {
+  const origins: (string | Promise<string>)[] = ['192.0.2.1', '192.0.2.1', '192.0.2.2'];
+  const { connect, logged, server } = await world(t, {
+    limits: { strangersPerAddress: 1 },
+    maxConnections: 4,
+    originOf: async (socket) => {
+      const address = await origins.shift()!;
+      if (address !== '') return { address, port: 1 };
+      socket.destroy();
+      throw new Error('no header');
+    },
+  });
+  t.match((await connect()).greeting, /^\* OK/);
+  t.match((await connect()).greeting, /^\* BYE \[UNAVAILABLE\]/, 'a second one of the same client');
+  t.match((await connect()).greeting, /^\* OK/, 'another client of the same balancer');
+  const { wait, open } = gate();
+  const unknown = wait.then(() => '192.0.2.3');
+  origins.push(unknown, unknown);
+  const waiting = [connect(), connect()];
+  await until(() => origins.length === 0);
+  t.match((await connect()).greeting, /^\* BYE \[UNAVAILABLE\]/, 'those two count already');
+  open();
+  const greetings = (await Promise.all(waiting)).map(({ greeting }) => greeting.slice(0, 5));
+  t.same(greetings.sort(), ['* BYE', '* OK ']);
+  origins.push('');
+  await t.rejects(connect(), /closed/);
+  t.equal(server.connections, 3);
+  t.same(logged, [], 'who says who it is also says why not');
+});
+
 t.test('commands sent at once run one after the other, in their order', async (t) => {
   const { backend, client } = await world(t);
   backend.put('Caught', mail('x'));

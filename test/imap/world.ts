@@ -2,7 +2,7 @@
 import { generate } from 'selfsigned';
 import type { Test } from 'tap';
 import type { Limits } from '#imap/limits';
-import { ImapServer } from '#imap/server';
+import { ImapServer, type ImapServerOptions } from '#imap/server';
 import { FakeBackend } from '../support/fake-backend.ts';
 import { ImapClient } from '../support/imap-client.ts';
 
@@ -22,6 +22,7 @@ export interface WorldOptions {
   readonly limits?: Partial<Limits>;
   readonly allowCleartextLogin?: boolean;
   readonly maxConnections?: number;
+  readonly originOf?: ImapServerOptions['originOf'];
 }
 
 let pair: Promise<{ cert: string; private: string }> | undefined;
@@ -54,6 +55,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     maxConnections: options.maxConnections ?? 100,
     log,
     ...(options.limits && { limits: options.limits }),
+    ...(options.originOf && { originOf: options.originOf }),
     version: '1.2.3',
   });
   const [plain, tls] = await server.listen();
