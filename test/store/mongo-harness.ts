@@ -4,13 +4,14 @@ import { openStore } from '#store/open';
 import type { Store } from '#store/port';
 import { freshDatabase } from '../support/mongod.ts';
 import type { Harness } from './contract/harness.ts';
+import { damageTo } from './mongo-damage.ts';
 
 export async function openHarness(t: Test): Promise<Harness & { readonly url: string }> {
   const clock = new SharedArrayBuffer(8);
   const url = await freshDatabase(t);
   const opened: Store[] = [];
-  const again = async (): Promise<Store> => {
-    const store = await openStore(url, { clock, durable: false });
+  const again = async (options: { readonly unfinished?: boolean } = {}): Promise<Store> => {
+    const store = await openStore(url, { clock, durable: false, ...options });
     opened.push(store);
     return store;
   };
@@ -22,5 +23,6 @@ export async function openHarness(t: Test): Promise<Harness & { readonly url: st
       new Float64Array(clock)[0]! += ms;
     },
     again,
+    damage: damageTo(url),
   };
 }
