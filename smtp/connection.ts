@@ -62,10 +62,10 @@ export class HandOverConnection extends SMTPConnection {
     this.#setting = setting;
   }
 
-  /** Ends the connection as soon as no message is half received: at once, or when it has been answered. */
+  /** Ends the connection as soon as it is between two transactions: at once, or after the reply to the one that runs. */
   stop(): void {
     this.#stopping = true;
-    if (!this.#queue) this.#sayGoodbye();
+    if (!this.#queue && !this.session.envelope.mailFrom) this.#sayGoodbye();
   }
 
   /** Ends it now. A message on its way is given up, and its client has no reply: it will send it again. */
@@ -140,6 +140,11 @@ export class HandOverConnection extends SMTPConnection {
     // smtp-server would fold a repeated recipient and then answer once where RFC 2033 §4.2 wants two replies.
     this._rcptIndex.clear();
     super.handler_RCPT(command, callback);
+  }
+
+  override handler_RSET(command: Buffer, callback: () => void): void {
+    super.handler_RSET(command, callback);
+    if (this.#stopping) this.#sayGoodbye();
   }
 
   override handler_XFORWARD(command: Buffer, callback: () => void): void {

@@ -469,16 +469,27 @@ t.test('closing waits for the message that is being received', async (t) => {
   await busy.command('LHLO x');
   busy.write('MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n');
   await busy.replies(3);
+  const begun = await connect(t, lmtp);
+  const undecided = await connect(t, lmtp);
+  for (const client of [begun, undecided]) {
+    await client.command('LHLO x');
+    await client.command('MAIL FROM:<a@x>');
+  }
   const closing = server.close(10_000);
   t.match(await idle.reply(), /^421 4\.3\.2 /);
   await idle.closed();
   busy.write('Subject: x\r\n\r\n.\r\n');
   t.match(await busy.reply(), /^250 2\.0\.0 /);
   t.match(await busy.reply(), /^421 4\.3\.2 /);
-  idle.close();
-  busy.close();
+  t.match(await begun.command('RCPT TO:<b@x>'), /^250 /, 'a transaction that has begun');
+  t.match(await begun.command('DATA'), /^354 /);
+  begun.write('Subject: y\r\n\r\n.\r\n');
+  t.match((await begun.replies(2)).join(), /^250 2\.0\.0 .*,421 4\.3\.2 /);
+  t.match(await undecided.command('RSET'), /^250 /);
+  t.match(await undecided.reply(), /^421 4\.3\.2 /);
+  for (const client of [idle, busy, begun, undecided]) client.close();
   await closing;
-  t.equal(keeper.taken.length, 1);
+  t.equal(keeper.taken.length, 2);
   await t.rejects(RawClient.connect(lmtp), 'nobody listens any more');
 });
 
