@@ -13,6 +13,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { MessageRecord, RecordKind, StoreRecord } from '#store/records';
 import { Failure } from './verb.ts';
 
@@ -72,7 +73,7 @@ export class BackupWriter {
     await this.#handle.sync();
     await this.#handle.close();
     await rename(temporary(this.#file), this.#file);
-    const folder = await open(new URL('.', `file://${this.#file}`), 'r');
+    const folder = await open(dirname(this.#file), 'r');
     await folder.sync().finally(() => folder.close());
   }
 
