@@ -25,7 +25,7 @@ import {
 } from './harness.ts';
 
 /** A store with something of every kind in it. */
-async function fill({ store, advance }: Harness): Promise<void> {
+export async function fill({ store, advance }: Harness): Promise<void> {
   const large = 'Line of a large message.\r\n'.repeat(30_000);
   await held(store, ada, { text: large, filterBlock: Uint8Array.of(0, 255, 13, 10), flags: ['\\Seen', '$x'] });
   const both = aSpamFor(ada, { text: 'For two.', params: { body: '8BITMIME', client: { addr: '::1' } } });
