@@ -3,6 +3,7 @@
  * collections and indexes are all there. Of several processes that find work one does it, under a lease, and the others wait.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Document } from 'mongodb';
 import { StoreBusy, StoreRefused } from '../errors.ts';
 import type { Connection } from './connect.ts';
 import type { NumbersDoc } from './documents.ts';
@@ -65,18 +66,24 @@ async function numbersOf(connection: Connection): Promise<NumbersDoc | undefined
   return found ?? undefined;
 }
 
+/** An entry without these would be seen by nobody, or delivered to nobody. */
+const entryShape = {
+  ...{ messageId: { $type: 'number' }, owner: { $type: 'string' }, recipient: { $type: 'string' } },
+  ...{ place: { $type: 'string' }, state: { $type: 'string' } },
+};
+
 /** Each step may have been done before by somebody who did not come to the end. */
 async function build({ db, clock }: Connection): Promise<void> {
-  const make = async (name: string): Promise<void> => {
+  const make = async (name: string, validator?: Document): Promise<void> => {
     try {
-      await db.createCollection(name);
+      await db.createCollection(name, validator && { validator });
     } catch (error) {
       if (codeOf(error) !== namespaceExists) throw error;
     }
   };
   await Promise.all(
     Object.entries(indexes).map(async ([name, list]) => {
-      await make(name);
+      await make(name, name === 'entries' ? entryShape : undefined);
       if (list.length > 0) await db.collection(name).createIndexes([...list]);
     }),
   );

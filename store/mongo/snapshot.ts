@@ -10,12 +10,13 @@ import type { ScanSnapshot } from './tx.ts';
 export class SessionSnapshot implements ScanSnapshot {
   readonly now: number;
   readonly #db: Db;
-  readonly #session: { readonly session?: ClientSession };
+  readonly #session: { readonly session?: ClientSession; readonly readConcern?: { readonly level: 'snapshot' } };
 
   /** Without a session each reading has a moment of its own. */
   constructor(db: Db, session: ClientSession | undefined, now: number) {
     this.#db = db;
-    this.#session = session ? { session } : {};
+    // The client's own read concern would go before the session's.
+    this.#session = session ? { session, readConcern: { level: 'snapshot' } } : {};
     this.now = now;
   }
 
