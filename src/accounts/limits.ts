@@ -128,13 +128,17 @@ export class LocalConnections implements Connections {
   readonly #counts = new Map<string, number>();
 
   async open(account: string, max: number): Promise<OneMore | Full> {
+    return this.take(account, max);
+  }
+
+  take(account: string, max: number): OneMore | Full {
     const open = this.count(account);
     if (open >= max) return { full: open };
-    this.add(account, 1);
+    this.#add(account, 1);
     let closed = false;
     return {
       close: () => {
-        if (!closed) this.add(account, -1);
+        if (!closed) this.#add(account, -1);
         closed = true;
       },
     };
@@ -149,7 +153,7 @@ export class LocalConnections implements Connections {
     return [...this.#counts.keys()];
   }
 
-  add(account: string, difference: 1 | -1): void {
+  #add(account: string, difference: 1 | -1): void {
     const count = this.count(account) + difference;
     if (count > 0) this.#counts.set(account, count);
     else this.#counts.delete(account);

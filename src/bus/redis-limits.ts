@@ -112,7 +112,7 @@ const digest = (name: string): string => createHash('sha256').update(name).diges
 
 /**
  * KEYS: the account's numbers by node, the nodes' leases. ARGV: node, its own number, the most of all together, expiry.
- * Answers what other nodes have, and takes out numbers of nodes whose lease is over.
+ * Writes the own number unless that is too many. Answers what other nodes have, and takes out numbers of nodes whose lease is over.
  */
 const openText = `${clock}
 local others = 0
@@ -125,8 +125,7 @@ for at = 1, #numbers, 2 do
   end
 end
 local own = tonumber(ARGV[2])
-if others + own > tonumber(ARGV[3]) then own = own - 1 end
-if own > 0 then redis.call('HSET', KEYS[1], ARGV[1], own) else redis.call('HDEL', KEYS[1], ARGV[1]) end
+if others + own <= tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], ARGV[1], own) end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return others`;
 
@@ -163,7 +162,8 @@ export class RedisConnections implements Connections {
   }
 
   async open(account: string, max: number): Promise<OneMore | Full> {
-    const opened = await this.#local.open(account, max);
+    // In one go: of many that come at once each must ask with a number of its own.
+    const opened = this.#local.take(account, max);
     if ('full' in opened) return opened;
     const own = this.#local.count(account);
     const args = [this.#link.node, own, max, expiryMs];

@@ -9,8 +9,13 @@ import type { Changes, WatchOptions } from '#store/port';
 /** In a hurry, but slow enough for a machine that is busy. */
 export const timing: LinkTiming = { beatMs: 100, answerMs: 1000, firstRetryMs: 20, lastRetryMs: 200 };
 
+/** Resolves when it has come true, and rejects when that takes longer than any machine is slow. */
 export async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await what())) await pause(5);
+  const end = performance.now() + 20_000;
+  while (!(await what())) {
+    if (performance.now() > end) throw new Error(`never came true: ${what}`);
+    await pause(5);
+  }
 }
 
 export interface Told extends Log {

@@ -52,7 +52,7 @@ export class TestRedis {
 
   /** After `kill`; on the same port, empty. Resolves when it answers. */
   async start(): Promise<void> {
-    const child = spawn(program, this.#arguments, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(program, this.#arguments, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'ignore'] });
     this.#process = child;
     await new Promise<void>((resolve, reject) => {
       let said = '';
