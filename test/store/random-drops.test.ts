@@ -3,14 +3,16 @@
  * workers that succeed, fail, put off or lose their lease, time that passes. After each step what must hold of any entry
  * (DESIGN §7.3, §7.5, §7.6) is looked at; at the end nothing may be left that nobody will ever do. SEED repeats a run.
  */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { LeaseLost } from '#store/errors';
 import type { ActionName, ClaimedJob, EntryId, ReadableFolder, Scope, Uid } from '#store/model';
 import type { OpenDrop, Outcome } from '#store/port';
-import { everything, held, recipient } from './contract/harness.ts';
+import { mongoOrSkip } from '../support/mongod.ts';
+import { everything, held, type OpenHarness, recipient } from './contract/harness.ts';
 import * as d from './dropping.ts';
 import { ada } from './dropping.ts';
-import { openHarness } from './sqlite-harness.ts';
+import * as mongo from './mongo-harness.ts';
+import * as sqlite from './sqlite-harness.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const folders: readonly ReadableFolder[] = ['caught', 'training', 'trash'];
@@ -20,7 +22,13 @@ const accounts: readonly (readonly [string, Scope])[] = [
   ['global', everything],
 ];
 
-t.test(`whatever happens, each entry goes one way (SEED=${seed})`, async (t) => {
+t.test(`whatever happens, each entry goes one way (SEED=${seed})`, (t) => play(t, sqlite.openHarness, 400));
+
+t.test(`as much on MongoDB (SEED=${seed})`, { timeout: 240_000 }, async (t) => {
+  if (mongoOrSkip(t)) await play(t, mongo.openHarness, 150);
+});
+
+async function play(t: Test, openHarness: OpenHarness, steps: number): Promise<void> {
   const { store, advance } = await openHarness(t);
   let state = seed * 2654435761 + 1;
   const random = (below: number): number => {
@@ -121,7 +129,7 @@ t.test(`whatever happens, each entry goes one way (SEED=${seed})`, async (t) => 
     return said.filter(([, holds]) => !holds).map(([name]) => name);
   };
 
-  for (let step = 0; step < 400; step++) {
+  for (let step = 0; step < steps; step++) {
     await act();
     for (const id of ids) {
       const wrong = await faults(id);
@@ -139,7 +147,7 @@ t.test(`whatever happens, each entry goes one way (SEED=${seed})`, async (t) => 
   }
   t.match(await store.jobs.counts(), { ready: 0, leased: 0 }, 'nothing is left that nobody will ever do');
   for (const id of ids) t.strictSame(await faults(id), []);
-});
+}
 
 function unlessLost(error: unknown): boolean {
   if (error instanceof LeaseLost) return true;
