@@ -1,4 +1,4 @@
-/** Lazaret as it is installed: the built program in a process of its own, the embedded store, durable. */
+/** Lazaret as it is installed: the built program in a process of its own, its store durable. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,17 +7,24 @@ import { end, freePort, listening, type Peer, pssKilobytes } from './peer.ts';
 
 const program = join(import.meta.dirname, '../dist/src/main.js');
 
-export async function makeLazaret(): Promise<Peer & { readonly store: string }> {
+export interface LazaretPeer extends Peer {
+  readonly store: string;
+  /** Another process on the same store, with these roles; its ports, as far as it has them. */
+  another(roles: string): Promise<{ readonly imapPort: number; readonly lmtpPort: number; end(): Promise<void> }>;
+}
+
+/** @param store  where it keeps everything; by default a file of its own */
+export async function makeLazaret(store?: string): Promise<LazaretPeer> {
   if (!existsSync(program)) throw new Error('dist/ is missing: npm run build');
   const root = mkdtempSync(join(tmpdir(), 'bench-lazaret-'));
   const [imapPort, lmtpPort] = [await freePort(), await freePort()];
   const config = join(root, 'lazaret.yaml');
-  const store = `sqlite:${root}/lazaret.db`;
+  const url = store ?? `sqlite:${root}/lazaret.db`;
   const password = 'bench-secret';
   writeFileSync(
     config,
     `hostname: bench.example
-store: ${store}
+store: "${url}"
 imap: { listen: ["127.0.0.1:${imapPort}"], allowCleartextLogin: true, maxConnectionsPerUser: 5000 }
 intake: { lmtp: ["127.0.0.1:${lmtpPort}"], smtp: [], handOverDomains: [bench.example] }
 release: { undoSeconds: 3600 }
@@ -29,7 +36,7 @@ log: { level: warn }
   let child: ChildProcess | undefined;
   return {
     name: 'lazaret',
-    store,
+    store: url,
     imapPort,
     lmtpPort,
     password,
@@ -48,6 +55,19 @@ log: { level: warn }
     },
     async stop() {
       if (child) await end(child);
+    },
+    async another(roles) {
+      const [ownImap, ownLmtp] = [await freePort(), await freePort()];
+      const other = spawn(process.execPath, [program, 'serve', '--roles', roles, '--config', config], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: {
+          ...process.env,
+          LAZARET_IMAP_LISTEN: `["127.0.0.1:${ownImap}"]`,
+          LAZARET_INTAKE_LMTP: `["127.0.0.1:${ownLmtp}"]`,
+        },
+      });
+      await listening(roles.includes('imap') ? ownImap : ownLmtp);
+      return { imapPort: ownImap, lmtpPort: ownLmtp, end: () => end(other) };
     },
     memoryKilobytes: () => (child?.pid ? pssKilobytes(child.pid) : Number.NaN),
     remove() {

@@ -2,18 +2,22 @@
  * `npm run bench`: Lazaret beside Dovecot, one run, the same messages, the same clients. Quote the ratios, machines differ.
  * Each size has a mailbox of its own. docs/performance.md says what the figures mean.
  */
+import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
+import { ReplicaSet } from '../test/support/mongod.ts';
 import { makeDovecot } from './dovecot.ts';
 import { Figures, median } from './figures.ts';
 import { fillStore, handOver } from './fill.ts';
 import { makeLazaret } from './lazaret.ts';
 import { arrivals, type Bench, firstOpen, idleMemory, logins, moves, reads } from './measure.ts';
+import { fourIntakes, otherNode } from './nodes.ts';
 import type { Peer } from './peer.ts';
 
 const usage = `npm run bench -- [options]
   --entries 10000,100000  sizes of the folder
   --runs 5                runs of which the median is taken
   --only WORDS            only what has these words in its name; a comma between several
+  --store mongodb         on a MongoDB of its own (one node, started for it), also as several nodes
   --alone                 without Dovecot
   --short                 short messages, no intake: for very large folders
   --json                  figures as JSON
@@ -24,6 +28,7 @@ const { values: options } = parseArgs({
     entries: { type: 'string', default: '10000,100000' },
     runs: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    store: { type: 'string', default: 'sqlite' },
     alone: { type: 'boolean', default: false },
     short: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -32,7 +37,12 @@ const { values: options } = parseArgs({
 });
 const sizes = options.entries.split(',').map(Number);
 const runs = Number(options.runs);
-if (options.help || !sizes.every((size) => size >= 1000) || !(runs >= 1)) {
+if (
+  options.help ||
+  !sizes.every((size) => size >= 1000) ||
+  !(runs >= 1) ||
+  !['sqlite', 'mongodb'].includes(options.store)
+) {
   process.stderr.write(usage);
   process.exit(options.help ? 0 : 2);
 }
@@ -42,14 +52,34 @@ const wanted = (what: string) => words.some((word) => what.includes(word));
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
 const figures = new Figures();
-const lazaret = await makeLazaret();
+const endings: (() => Promise<void>)[] = [];
+
+/** A replica set of one node, on the disk where the others keep theirs. */
+async function mongodb(): Promise<string> {
+  const set = await ReplicaSet.start({ teardown: (end) => endings.unshift(end) }, { under: tmpdir() });
+  return set.url;
+}
+const onMongo = options.store === 'mongodb';
+const lazaret = await makeLazaret(onMongo ? await mongodb() : undefined);
 const peers: Peer[] = [lazaret];
 const missing = options.alone ? 'not asked for' : await makeDovecot();
 if (typeof missing !== 'string') peers.push(missing);
 
+/** Connections, and messages handed over on them in one go. */
+const intakes: readonly (readonly [number, number])[] = onMongo
+  ? [
+      [1, 300],
+      [8, 1000],
+      [32, 1500],
+    ]
+  : [
+      [1, 300],
+      [8, 1000],
+    ];
+
 async function fill(size: number, user: string): Promise<void> {
   let at = 0;
-  for (const [connections, count] of [[1, 300] as const, [8, 1000] as const]) {
+  for (const [connections, count] of intakes) {
     const what = `LMTP intake, ${connections} connection${connections > 1 ? 's' : ''}`;
     if (options.short || size < at + count * (runs + 1)) continue;
     // In turns, and the first is to warm: a disk's speed changes from second to second.
@@ -85,6 +115,10 @@ async function measure(size: number): Promise<void> {
     const bench: Bench = { peer, figures, user, entries: size, runs, wanted };
     for (const step of [firstOpen, reads, arrivals, logins, idleMemory, moves]) await step(bench);
   }
+  if (!onMongo) return;
+  const bench: Bench = { peer: lazaret, figures, user, entries: size, runs, wanted };
+  await fourIntakes(bench, lazaret);
+  await otherNode(bench, lazaret);
 }
 
 async function stop(): Promise<void> {
@@ -92,6 +126,7 @@ async function stop(): Promise<void> {
     await peer.stop();
     peer.remove();
   }
+  for (const ending of endings.splice(0)) await ending();
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop().finally(() => process.exit(1)));
