@@ -287,7 +287,11 @@ function flawsOf(connection: Connection, message: Kept): Promise<readonly Found[
       ];
     }
     // Nobody's: given up meanwhile, or an orphan, which was told.
-    if (entries.length === 0 && !(await connection.collection('jobs').findOne({ messageId }))) return [];
+    if (
+      entries.length === 0 &&
+      !(await connection.collection('jobs').findOne({ messageId, entryId: { $exists: false } }))
+    )
+      return [];
     const what = has.size !== message.size ? 'size' : has.bodySha256 !== message.bodySha256 ? 'body' : 'hash';
     const entryIds = entries.map(({ _id }) => _id as EntryId);
     return [{ flaw: { kind: 'damaged', messageId, entryIds, what }, sha256: has.sha256 }];
@@ -348,8 +352,8 @@ export async function mend(connection: Connection, queue: Queue, found: Found): 
 
 /** Nobody will name it any more (see above), so there is nothing to be faster than. */
 async function removeOrphan(connection: Connection, messageId: MessageId): Promise<boolean> {
-  for (const name of ['entries', 'jobs'] as const)
-    if ((await connection.collection(name).findOne({ messageId } as never)) !== null) return true;
+  if ((await connection.collection('entries').findOne({ messageId })) !== null) return true;
+  if ((await connection.collection('jobs').findOne({ messageId, entryId: { $exists: false } })) !== null) return true;
   await connection.collection('uploads').deleteMany({ messageId });
   await removeMessages(connection, [messageId]);
   return true;

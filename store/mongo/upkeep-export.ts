@@ -5,6 +5,7 @@
  * read in it, they never change; but whoever takes records and octets in turn may need longer for a large store. Then an
  * operator lets the server keep more history while the export runs; the sentence below says how.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { SortDirection } from 'mongodb';
 import { StoreRefused } from '../errors.ts';
 import type { RecordKind, StoreRecord } from '../records.ts';
@@ -18,6 +19,8 @@ import { importMark, type PlainKind, recordOf } from './upkeep-records.ts';
 
 /** https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml */
 const snapshotTooOld = 239;
+/** A collection was made just before. */
+const snapshotUnavailable = 246;
 const tooLong =
   'MongoDB keeps a snapshot for five minutes unless told otherwise, and this took longer; ' +
   'run db.adminCommand({ setParameter: 1, minSnapshotHistoryWindowInSeconds: 7200 }) on its nodes, and try again';
@@ -30,13 +33,23 @@ export async function* inLongSnapshot<T>(
   { client, db, clock }: Connection,
   read: (snapshot: ScanSnapshot) => AsyncIterable<T>,
 ): AsyncGenerator<T> {
-  const session = client.startSession({ snapshot: true });
-  try {
-    yield* read(new SessionSnapshot(db, session, clock.now));
-  } catch (error) {
-    throw codeOf(error) === snapshotTooOld ? new StoreRefused(tooLong, { cause: error }) : asStoreError(error);
-  } finally {
-    await session.endSession();
+  for (let tries = 50; ; tries -= 1) {
+    const session = client.startSession({ snapshot: true });
+    let began = false;
+    try {
+      for await (const each of read(new SessionSnapshot(db, session, clock.now))) {
+        began = true;
+        yield each;
+      }
+      return;
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === snapshotTooOld) throw new StoreRefused(tooLong, { cause: error });
+      if (code !== snapshotUnavailable || began || tries === 0) throw asStoreError(error);
+    } finally {
+      await session.endSession();
+    }
+    await pause(20);
   }
 }
 
@@ -64,17 +77,17 @@ async function* messageRecords(snapshot: ScanSnapshot): AsyncGenerator<StoreReco
   }
 }
 
-/** Which of these messages entries or jobs name. */
+/** Which of these messages entries name, or jobs of appended messages. */
 export async function namedOf(snapshot: ScanSnapshot, ids: readonly number[]): Promise<Set<number>> {
   const named = new Set<number>();
-  const note = async (name: 'entries' | 'jobs', among: readonly number[]): Promise<void> => {
-    const options = { projection: { _id: 0, messageId: 1 }, batchSize };
-    for await (const docs of snapshot.scan(name, { messageId: { $in: [...among] } }, options))
-      for (const { messageId } of docs) named.add(messageId);
-  };
-  await note('entries', ids);
+  const options = { projection: { _id: 0, messageId: 1 }, batchSize };
+  for await (const docs of snapshot.scan('entries', { messageId: { $in: [...ids] } }, options))
+    for (const { messageId } of docs) named.add(messageId);
   const rest = ids.filter((id) => !named.has(id));
-  if (rest.length > 0) await note('jobs', rest);
+  if (rest.length === 0) return named;
+  const appended = { messageId: { $in: rest }, entryId: { $exists: false } };
+  for await (const docs of snapshot.scan('jobs', appended, options))
+    for (const { messageId } of docs) named.add(messageId);
   return named;
 }
 
