@@ -85,9 +85,16 @@ export class TestRedis {
   }
 
   async flush(): Promise<void> {
+    await this.ask((client) => client.flushall());
+  }
+
+  async ask<T>(question: (client: Redis) => Promise<T>): Promise<T> {
     const client = new Redis(this.url, { lazyConnect: true });
-    await client.flushall();
-    client.disconnect();
+    try {
+      return await question(client);
+    } finally {
+      client.disconnect();
+    }
   }
 
   /** Hears every message of every channel. */
