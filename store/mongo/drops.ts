@@ -20,7 +20,7 @@ import * as rules from '../transitions.ts';
 import type { DropDoc, JobDoc } from './documents.ts';
 import type { KeptMessage } from './messages.ts';
 import { entryOf } from './nouns.ts';
-import { endAction, type LoadedRow, standingsOf, type Taker, write } from './standing.ts';
+import { endAction, type LoadedRow, save, standingsOf, type Taker, write } from './standing.ts';
 import { lastClass, teach, teachHash, unteach } from './trainings.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
@@ -212,18 +212,18 @@ export async function rollBackSome(tx: Tx, drop: DropDoc, limit: number): Promis
   const docs = await tx.find(
     'entries',
     { stays: { $elemMatch: { dropId: _id, from: { $gt: 0 }, endedAt: { $exists: false } } } },
-    { limit },
+    { limit, hint: 'stays_by_drop' },
   );
   const untaught: number[] = [];
   for (const row of (await standingsOf(tx, docs)).values()) {
     const target = row.targets.find((each) => each.dropId === _id);
     const next = target && rules.rollBack(row, target);
+    // Whatever became of the entry otherwise: its stay on the action folder stands for nothing now.
+    const isOver = endAction(tx, row, _id, tx.modSeq());
     if (next) {
       write(tx, row, next);
       untaught.push(row.messageId);
-    }
-    // Whatever became of the entry otherwise: its stay on the action folder stands for nothing now.
-    endAction(tx, row, _id, tx.modSeq());
+    } else if (isOver) save(tx, row);
   }
   if (trainingStep(drop.action)) await unteach(tx, drop.account, untaught);
   const more = docs.length === limit;

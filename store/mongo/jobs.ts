@@ -17,7 +17,7 @@ import { lineOf, noTrainer, resentMessageId } from '../standing.ts';
 import * as rules from '../transitions.ts';
 import type { DropDoc, JobDoc } from './documents.ts';
 import { jobOf } from './nouns.ts';
-import { endAction, loadOne, write } from './standing.ts';
+import { endAction, loadOne, save, write } from './standing.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
 // ------------------------------------------------------------------------------------------------------------- claim
@@ -172,7 +172,7 @@ export async function finish(tx: Tx, job: ClaimedJob, outcome: Outcome): Promise
   // its delivery; the training beside it by itself would be too early.)
   else if (outcome.kind !== 'later' && !(await tx.findOne('jobs', { _id: `${dropId}/${entryId}/deliver` }))) {
     const entry = await loadOne(tx, entryId);
-    if (entry) endAction(tx, entry, dropId, tx.lastModSeq);
+    if (entry && endAction(tx, entry, dropId, tx.lastModSeq)) save(tx, entry);
   }
 }
 
@@ -182,9 +182,9 @@ async function finishDelivery(tx: Tx, job: JobDoc, entryId: number, outcome: Out
   if (entry?.state !== 'dropped' || entry.dropId !== job.dropId) return;
   switch (outcome.kind) {
     case 'done':
-      write(tx, entry, rules.delivered(entry, outcome.leaveAfterMs > 0 ? tx.now + outcome.leaveAfterMs : undefined));
       // Nothing in view changes by it, so it takes no mod-sequence of its own.
       endAction(tx, entry, job.dropId, tx.lastModSeq);
+      write(tx, entry, rules.delivered(entry, outcome.leaveAfterMs > 0 ? tx.now + outcome.leaveAfterMs : undefined));
       return;
     case 'failed': {
       const { stay } = write(tx, entry, rules.comesBack(entry, outcome.prefix));

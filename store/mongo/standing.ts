@@ -158,17 +158,26 @@ export function write(tx: Tx, row: LoadedRow, next: Next, taker?: Taker): Writte
 
 function replace(tx: Tx, row: LoadedRow, doc: EntryDoc): void {
   row.doc = doc;
-  const { _id, ...replacement } = doc;
+  save(tx, row);
+}
+
+/** Writes the entry as `row` has it. */
+export function save(tx: Tx, row: LoadedRow): void {
+  const { _id, ...replacement } = row.doc;
   tx.write('entries', { replaceOne: { filter: { _id }, replacement } });
 }
 
-/** The stay of this drop on its action folder stands for nothing any more. */
-export function endAction(tx: Tx, row: LoadedRow, dropId: string, modSeq: number): void {
-  const open = (stay: StayDoc): boolean =>
+/**
+ * The stay of this drop on its action folder stands for nothing any more: `row` has it so, for `write` or `save` to write.
+ * Answers whether there was such a stay.
+ */
+export function endAction(tx: Tx, row: LoadedRow, dropId: string, endedModSeq: number): boolean {
+  const isOpen = (stay: StayDoc): boolean =>
     stay.dropId === dropId && stay.endedAt === undefined && isAction(stay.folder);
-  if (!row.doc.stays.some(open)) return;
-  const end = { endedAt: tx.now, endedModSeq: modSeq };
-  replace(tx, row, { ...row.doc, stays: row.doc.stays.map((stay) => (open(stay) ? { ...stay, ...end } : stay)) });
+  if (!row.doc.stays.some(isOpen)) return false;
+  const end = { endedAt: tx.now, endedModSeq };
+  row.doc = { ...row.doc, stays: row.doc.stays.map((stay) => (isOpen(stay) ? { ...stay, ...end } : stay)) };
+  return true;
 }
 
 function withFields(doc: EntryDoc, next: Next): EntryDoc {
