@@ -10,15 +10,14 @@ import { homeOf, placeOf } from '../transitions.ts';
 import type { Batch } from './batch.ts';
 import type { EntryDoc, RepeatDoc } from './documents.ts';
 import { handBack } from './handback.ts';
-import { checkUpload, endUpload, type KeptMessage, openUploads } from './messages.ts';
+import { type Arriving, checkUpload, endUpload, openUploads } from './messages.ts';
 import { type Outcome, outcomeOf } from './queue.ts';
 import { domainOf, type Tx } from './tx.ts';
 
 /** A key is kept at least this long, also when its entry is gone. */
 const keepKeyMs = 5 * 24 * 60 * 60 * 1000;
 
-export interface Admission {
-  readonly message: KeptMessage;
+export interface Admission extends Arriving {
   readonly entries: readonly NewEntry[];
 }
 
@@ -41,7 +40,8 @@ export async function admitTogether(batch: Batch, admissions: readonly Admission
   );
   const known = await lookUp(batch, admissions);
   const outcomes: Outcome[] = [];
-  for (const admission of admissions)
+  for (const admission of admissions) {
+    batch.needs(admission.written);
     outcomes.push(
       await outcomeOf(() =>
         batch.run((tx) => {
@@ -50,6 +50,7 @@ export async function admitTogether(batch: Batch, admissions: readonly Admission
         }),
       ),
     );
+  }
   return outcomes;
 }
 
@@ -135,7 +136,7 @@ function remember(tx: Tx, known: Known, key: string, entryId: EntryId): void {
 
 function makeEntry(
   tx: Tx,
-  message: KeptMessage,
+  message: Arriving['message'],
   entry: NewEntry,
   linkedTo: EntryId | undefined,
 ): Admitted & { readonly uid: Uid } {

@@ -29,6 +29,7 @@ export class Batch implements Tx {
   readonly #numbers: Numbers;
   readonly #pending = new Map<CollectionName, AnyBulkWriteOperation<Document>[]>();
   readonly #tops = new Map<string, { uid: number; modSeq: number }>();
+  readonly #needed: Promise<void>[] = [];
   #lines: LineDoc[] = [];
   #taken: ModSeq | 0 = 0;
   /** Writes so far: a command that fails before its first one fails alone. */
@@ -82,6 +83,11 @@ export class Batch implements Tx {
     return this.#numbers.modSeq as ModSeq;
   }
 
+  /** The commit has to wait for this. */
+  needs(written: Promise<void>): void {
+    this.#needed.push(written);
+  }
+
   /** Sends everything that waits, for the commit to follow. */
   async flush(): Promise<void> {
     for (const [_id, { uid, modSeq }] of this.#tops)
@@ -92,6 +98,7 @@ export class Batch implements Tx {
     if (uid !== oldUid || modSeq !== oldModSeq || job !== oldJob)
       this.write('numbers', { updateOne: { filter: { _id: 'numbers' }, update: { $max: { uid, modSeq, job } } } });
     for (const name of [...this.#pending.keys()]) await this.#send(name);
+    await Promise.all(this.#needed);
   }
 
   // ------------------------------------------------------------------------------------------------------------ Tx

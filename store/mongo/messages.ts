@@ -81,13 +81,22 @@ export class MessageIds {
 const maxTogether = 128;
 const maxBytes = 8 * 1024 * 1024;
 
+/** A message on its way into the store, under the id that it has there. */
+export interface Arriving {
+  readonly message: KeptMessage;
+  /** Resolves when it is on the disks: no transaction may name it before. */
+  readonly written: Promise<void>;
+}
+
 interface Waiting {
-  readonly message: NewMessage & { readonly bytes: BytesHandle };
-  readonly resolve: (kept: KeptMessage) => void;
+  readonly id: MessageId;
+  readonly message: NewMessage;
+  readonly octets: Uint8Array;
+  readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Writes what arrives, many at once, while the transaction before is still under way. */
+/** Writes what arrives, many at once, beside the transactions. */
 export class Arrivals {
   readonly #connection: Connection;
   readonly #ids: MessageIds;
@@ -100,11 +109,30 @@ export class Arrivals {
   }
 
   /** @throws NotFound  the octets were given up, or admitted already */
-  keep(message: NewMessage): Promise<KeptMessage> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ message, resolve, reject });
+  async keep(message: NewMessage & { readonly bytes: BytesHandle }): Promise<Arriving> {
+    const { token, size, sha256, inline } = message.bytes;
+    if (!inline) {
+      const id = await translated(() => this.#keepLarge(token, message));
+      return { message: { id, size, sha256, upload: token }, written: Promise.resolve() };
+    }
+    const id = await translated(() => this.#ids.take());
+    const written = new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ id, message, octets: inline, resolve, reject });
       if (!this.#running) void this.#runAll();
     });
+    written.catch(() => undefined); // awaited before the commit, if it comes to one
+    return { message: { id, size, sha256 }, written };
+  }
+
+  async #keepLarge(token: string, message: NewMessage): Promise<MessageId> {
+    const upload = await this.#connection.collection('uploads').findOne({ _id: token });
+    if (!upload) throw new NotFound(gone);
+    const id = upload.messageId as MessageId;
+    // Perhaps not for the first time: an earlier admission may have failed.
+    await this.#connection
+      .collection('messages')
+      .replaceOne({ _id: id }, documentOf(id, message, this.#connection.clock.now), { upsert: true });
+    return id;
   }
 
   async #runAll(): Promise<void> {
@@ -114,12 +142,13 @@ export class Arrivals {
       let bytes = 0;
       let count = 0;
       while (count < this.#waiting.length && count < maxTogether && bytes < maxBytes) {
-        bytes += this.#waiting[count]!.message.bytes.inline?.length ?? 0;
+        bytes += this.#waiting[count]!.octets.length;
         count += 1;
       }
       const taken = this.#waiting.splice(0, count);
       try {
         await translated(() => this.#write(taken));
+        for (const { resolve } of taken) resolve();
       } catch (error) {
         for (const { reject } of taken) reject(error);
       }
@@ -128,37 +157,18 @@ export class Arrivals {
   }
 
   async #write(taken: readonly Waiting[]): Promise<void> {
-    const messages: MessageDoc[] = [];
-    const bytes: { _id: number; bytes: Binary }[] = [];
-    const kept: (() => void)[] = [];
     const { now } = this.#connection.clock;
-    for (const { message, resolve, reject } of taken) {
-      const { token, size, sha256, inline } = message.bytes;
-      if (inline) {
-        const id = await this.#ids.take();
-        messages.push(documentOf(id, message, now));
-        bytes.push({ _id: id, bytes: new Binary(inline) });
-        kept.push(() => resolve({ id, size, sha256 }));
-        continue;
-      }
-      const upload = await this.#connection.collection('uploads').findOne({ _id: token });
-      if (!upload) reject(new NotFound(gone));
-      else {
-        const id = upload.messageId as MessageId;
-        // Perhaps not for the first time: an earlier admission may have failed.
-        await this.#connection
-          .collection('messages')
-          .replaceOne({ _id: id }, documentOf(id, message, now), { upsert: true });
-        kept.push(() => resolve({ id, size, sha256, upload: token }));
-      }
-    }
     const options = { ordered: false };
-    if (messages.length > 0)
-      await Promise.all([
-        this.#connection.collection('messages').insertMany(messages, options),
-        this.#connection.collection('bytes').insertMany(bytes, options),
-      ]);
-    for (const resolve of kept) resolve();
+    await Promise.all([
+      this.#connection.collection('messages').insertMany(
+        taken.map(({ id, message }) => documentOf(id, message, now)),
+        options,
+      ),
+      this.#connection.collection('bytes').insertMany(
+        taken.map(({ id, octets }) => ({ _id: id, bytes: new Binary(octets) })),
+        options,
+      ),
+    ]);
   }
 }
 

@@ -134,7 +134,8 @@ class MongoStore implements Store {
       };
     },
     appendForTraining: async (message, drop) => {
-      const kept = await this.#arrivals.keep(message);
+      const { message: kept, written } = await this.#arrivals.keep(message);
+      await written;
       const answer = await this.#queue.run('drops.appendForTraining', async (tx) => {
         messages.checkUpload(await messages.openUploads(tx, [kept]), kept);
         const appended = await drops.appendForTraining(tx, kept, drop);
@@ -211,8 +212,9 @@ class MongoStore implements Store {
   }
 
   async #admit(message: NewMessage, list: readonly NewEntry[]): Promise<readonly Admitted[]> {
-    const kept = await this.#arrivals.keep(message);
-    const admission: Admission = { message: kept, entries: list };
+    const arriving = await this.#arrivals.keep(message);
+    const { message: kept } = arriving;
+    const admission: Admission = { ...arriving, entries: list };
     const answer = await this.#queue.runTogether('entries.admit', admitTogether, admission, kept.size);
     const { admitted, needed } = answer as AdmissionAnswer;
     if (!needed) this.#giveUp(kept);
