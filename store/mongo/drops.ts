@@ -281,7 +281,8 @@ export async function heldByHash(snapshot: Snapshot, scope: Scope, sha256: strin
   const docs = await snapshot.find(
     'entries',
     { messageId: { $in: messages.map((message) => message._id) }, state: 'held', class: 'held', uid: { $gt: 0 } },
-    { sort: { _id: 1 }, hint: 'entries_by_message' },
+    { hint: 'entries_by_message' },
   );
+  docs.sort((a, b) => a._id - b._id);
   return docs.filter((doc) => owns(scope, doc.owner)).map(entryOf);
 }

@@ -64,6 +64,8 @@ export const indexes: Readonly<Record<CollectionName, readonly Index[]>> = {
   uploads: [
     // housekeep: octets that were never admitted, oldest first.
     { name: 'uploads_by_age', key: { beganAt: 1 } },
+    // The sweep: whether a message is still to be admitted. Export: the highest id.
+    { name: 'uploads_by_message', key: { messageId: 1 } },
   ],
   drops: [
     // undo and earlierPairs of wide ranges: an account's drops.

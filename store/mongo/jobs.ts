@@ -254,8 +254,8 @@ export async function backlog(snapshot: Snapshot): Promise<readonly Backlog[]> {
         oldest: { $min: { $cond: [isDue, '$dueAt', null] } },
       },
     },
-    { $sort: { _id: 1 } },
   ]);
+  groups.sort((a, b) => (a._id < b._id ? -1 : 1));
   return groups.map(({ _id, due, leased, unfinished, oldest }) => ({
     step: _id,
     due,
