@@ -32,8 +32,8 @@ export interface LinkTiming {
 
 const usual: LinkTiming = { beatMs: 5_000, answerMs: 1_000, firstRetryMs: 100, lastRetryMs: 10_000 };
 const connectMs = 2_000;
-/** For the greeting of a new connection: nobody waits for it. */
-const greetingMs = 5_000;
+/** From a new connection to its being of use; a start waits for it. */
+const greetingMs = 2_000;
 
 export class RedisLink {
   /** This process, for as long as it runs. */
@@ -55,6 +55,7 @@ export class RedisLink {
   #why = 'it was not tried yet';
   #settled: () => void = () => {};
   #beat: NodeJS.Timeout | undefined;
+  #greeting: NodeJS.Timeout | undefined;
 
   constructor({ url, installation, log, timing }: RedisLinkOptions) {
     this.#log = log;
@@ -75,9 +76,16 @@ export class RedisLink {
       retryStrategy: () =>
         Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(this.#tries++, 20)) * (0.75 + Math.random() / 2),
     });
+    this.#redis.on('connect', () => {
+      // ioredis would wait for ever for a Redis that takes a connection and says nothing.
+      this.#greeting = setTimeout(() => this.#giveUp(new Error(late)), greetingMs);
+    });
     this.#redis.on('ready', () => void this.#came());
     this.#redis.on('error', (error: Error) => this.#went(reasonOf(error)));
-    this.#redis.on('close', () => this.#went('the connection was closed'));
+    this.#redis.on('close', () => {
+      clearTimeout(this.#greeting);
+      this.#went('the connection was closed');
+    });
   }
 
   get up(): boolean {
@@ -151,6 +159,7 @@ export class RedisLink {
     this.#closed = true;
     this.#up = false;
     clearInterval(this.#beat);
+    clearTimeout(this.#greeting);
     this.#settled();
     this.#redis.disconnect();
   }
@@ -163,6 +172,7 @@ export class RedisLink {
       return;
     }
     if (this.#closed || this.#redis.status !== 'ready') return;
+    clearTimeout(this.#greeting);
     this.#up = true;
     if (this.#told.size > 0) this.#log.info({ bus: this.#where }, 'Redis is back');
     this.#told.clear();
@@ -174,7 +184,7 @@ export class RedisLink {
   #giveUp(error: Error): void {
     if (this.#closed) return;
     this.#went(reasonOf(error));
-    if (this.#redis.status === 'ready') this.#redis.disconnect(true);
+    if (this.#redis.status === 'ready' || this.#redis.status === 'connect') this.#redis.disconnect(true);
   }
 
   #went(why: { readonly kind: string; readonly said: string } | string): void {
@@ -193,6 +203,7 @@ export class RedisLink {
   }
 }
 
+const late = 'it did not answer in time';
 const sentences: Readonly<Record<string, string>> = {
   away: 'Redis cannot be reached; served without it, limits are per node',
   refused: 'Redis refuses the login; look at user and password in the setting `bus`; served without it',
@@ -201,6 +212,6 @@ const sentences: Readonly<Record<string, string>> = {
 function reasonOf(error: Error): { readonly kind: string; readonly said: string } {
   // ECONNREFUSED of a name with several addresses has no text of its own.
   const inner = error instanceof AggregateError ? (error.errors[0] as Error) : error;
-  const said = inner.message === 'Command timed out' ? 'it did not answer in time' : inner.message;
+  const said = inner.message === 'Command timed out' ? late : inner.message;
   return { kind: /^(WRONGPASS|NOAUTH|NOPERM|ERR invalid password)/.test(said) ? 'refused' : 'away', said };
 }

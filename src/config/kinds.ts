@@ -150,7 +150,7 @@ export const storeUrl = () =>
 
 /** A Redis, with TLS or without; kept as it is written. */
 export const busUrl = () =>
-  meaning('a Redis like redis://10.0.0.7:6379, or rediss://user:password@redis.example.com/0 with TLS', (text) => {
+  meaning('a Redis like redis://10.0.0.7:6379, or rediss://redis.example.com/0 with TLS', (text) => {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || url.search !== '' || url.hash !== '')
       return undefined;

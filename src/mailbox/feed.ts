@@ -1,5 +1,5 @@
 /**
- * The one reader of the change log in this process: reads on from where it was whenever the store rings or somebody asks,
+ * The one reader of the change log in this process: reads on from where it was whenever the bus rings or somebody asks,
  * and hands each line to whoever keeps something up to date by it (views, nudges, notices). The log is the truth; the
  * ring only says that there may be something to read. Rings may get lost, so now and then it reads without one.
  *

@@ -111,6 +111,17 @@ if (redisOrSkip(t)) {
     t.equal(node.log.lines.length, 2, node.log.lines.join('\n'));
   });
 
+  t.test('nor does one that takes a connection and says nothing keep a server from starting', async (t) => {
+    const redis = await TestRedis.start(t);
+    redis.hold();
+    const node = await startNode(t, redis.url);
+    t.match(node.log.lines, [/^warn Redis cannot be reached; .*: it did not answer in time/]);
+    t.ok(node.bell.looksForOthers);
+    redis.letGo();
+    await node.log.sees('Redis is back');
+    t.notOk(node.bell.looksForOthers);
+  });
+
   t.test('a login that Redis refuses is said in a sentence, without the password', async (t) => {
     const redis = await TestRedis.start(t, ['--requirepass', 'open-sesame']);
     const { port } = redis;

@@ -177,6 +177,24 @@ t.test('next hops are read as smtp/ reads them, and their passwords are never to
     t.same(problems(`delivery: { nextHop: "${good}" }`), [], good);
 });
 
+t.test('a bus is a Redis, and its password is not shown', async (t) => {
+  const bad = [
+    'http://h',
+    'redis:h',
+    'redis://',
+    'redis://u:secret@h:99999',
+    'redis://h/x',
+    'redis://u:secret@h?family=6',
+  ];
+  for (const url of bad) {
+    const [told = ''] = problems(`bus: "${url}"`);
+    t.match(told, /^1: bus: expected a Redis like redis:\/\/10\.0\.0\.7:6379, or rediss:/, url);
+    t.notMatch(told, /secret/);
+  }
+  for (const good of ['redis://h', 'redis://h:6380/3', 'rediss://u:p%40ss@h', 'redis://:p@[::1]:6379/'])
+    t.same(problems(`bus: "${good}"`), [], good);
+});
+
 t.test('all that is wrong is told at once, in the order of the lines', async (t) => {
   t.same(
     problems(
