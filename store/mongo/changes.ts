@@ -73,7 +73,7 @@ export async function trimChanges(tx: Tx, olderThanMs: number, limit: number): P
 // ---------------------------------------------------------------------------------------------------------- watching
 
 /** How long after an error the change stream is opened again: at first, and at most. */
-const againMs = { first: 100, most: 5000 };
+const againMs = { first: 100, most: 1000 };
 
 /** Who wants to know that the log has grown: by own commits, and by those of others, which a change stream tells of. */
 export class Watchers {

@@ -86,10 +86,12 @@ function clientFor(url: string): MongoClient {
       readPreference: 'primary',
       retryWrites: true,
       retryReads: true,
-      serverSelectionTimeoutMS: 5000,
-      // A primary that says nothing any more is noticed by the driver's heartbeat, which then ends what waits for it.
-      connectTimeoutMS: 5000,
-      heartbeatFrequencyMS: 2000,
+      // A primary that says nothing any more is noticed by the driver's heartbeat after connectTimeoutMS and
+      // heartbeatFrequencyMS, which then ends what waits for it; a read is tried once more. Together this must stay below
+      // the 10 s within which a client is told to try again.
+      serverSelectionTimeoutMS: 3000,
+      connectTimeoutMS: 3000,
+      heartbeatFrequencyMS: 1000,
       socketTimeoutMS: 30_000,
       maxPoolSize: 32,
       ignoreUndefined: true,
