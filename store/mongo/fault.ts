@@ -3,7 +3,7 @@
  * of ours and goes on as it is.
  */
 import { MongoError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb';
-import { Conflict, StoreBusy, StoreError, StoreFull, StoreUnavailable } from '../errors.ts';
+import { Conflict, StoreBusy, StoreFull, StoreUnavailable } from '../errors.ts';
 
 /** https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml */
 const busy = new Set([24, 50, 112, 239, 246, 251, 262]);
@@ -17,23 +17,30 @@ export function codeOf(error: unknown): number {
   return error instanceof MongoServerError && typeof error.code === 'number' ? error.code : 0;
 }
 
-/** The transaction is undone, and the same may go well the next time. */
-export const isTransient = (error: unknown): boolean =>
-  error instanceof MongoError && error.hasErrorLabel('TransientTransactionError');
+/** The system's word on a connection, which the driver sometimes passes on as it is: EPIPE, ECONNRESET. */
+const isOfSocket = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z]+$/.test(error.code);
 
-/** Nobody knows yet whether the transaction was committed. */
+/** Before a commit: the transaction is undone, and the same may go well the next time. */
+export const isTransient = (error: unknown): boolean =>
+  isOfSocket(error) || (error instanceof MongoError && error.hasErrorLabel('TransientTransactionError'));
+
+/** Of a commit: nobody knows yet whether it is done. */
 export const isUnknownCommit = (error: unknown): boolean =>
-  error instanceof MongoError && error.hasErrorLabel('UnknownTransactionCommitResult');
+  isOfSocket(error) || (error instanceof MongoError && error.hasErrorLabel('UnknownTransactionCommitResult'));
 
 /** The data were not reached, or not long enough. */
 export function isGone(error: unknown): boolean {
-  return error instanceof MongoNetworkError || error instanceof MongoServerSelectionError || gone.has(codeOf(error));
+  if (isOfSocket(error) || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError)
+    return true;
+  return gone.has(codeOf(error));
 }
 
 /** The error of store/errors.ts that stands for what MongoDB said; any other error as it is. */
 export function asStoreError(error: unknown): unknown {
-  if (!(error instanceof MongoError) || error instanceof StoreError) return error;
   const cause = { cause: error };
+  if (isOfSocket(error)) return new StoreUnavailable('The store cannot be reached', cause);
+  if (!(error instanceof MongoError)) return error;
   const code = codeOf(error);
   if (code === full || /no space left|ENOSPC|over your space quota/i.test(error.message))
     return new StoreFull(undefined, cause);

@@ -122,11 +122,13 @@ export class Queue {
     const deadline = began + tryMs;
     for (let tries = 0; ; tries += 1) {
       const session = this.#connection.client.startSession();
+      let committing = false;
       try {
         const batch = await Batch.begin(this.#connection, session);
         const outcomes = await runCommands(batch, taken, more);
         await batch.flush();
         steps.committing.publish(taken);
+        committing = true;
         await commit(session, deadline);
         steps.committed.publish(taken);
         this.#committed(batch.end);
@@ -137,7 +139,7 @@ export class Queue {
         return;
       } catch (error) {
         if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
-        if (isUnknownCommit(error))
+        if (committing && isUnknownCommit(error))
           throw new StoreUnavailable('The store did not say whether it has written', { cause: error });
         if (!isTransient(error)) throw asStoreError(error);
         if (performance.now() > deadline) {

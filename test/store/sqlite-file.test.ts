@@ -95,9 +95,9 @@ t.test('says what is wrong with a place', async (t) => {
 
   for (const [url, error, words] of [
     [
-      'mongodb://u:secret@host/x',
+      'postgres://u:secret@host/x',
       StoreRefused,
-      /^The store "mongodb:\/\/…@host\/x" is of no known kind; write sqlite:/,
+      /^The store "postgres:\/\/…@host\/x" is of no known kind; write sqlite:/,
     ],
     ['lazaret.db', StoreRefused, /write sqlite: and the path of a file/],
     ['sqlite:', StoreRefused, /names no file/],
