@@ -4,9 +4,10 @@ import type { Finding, StoreRecord } from '../records.ts';
 import type { Connection } from './connect.ts';
 import { translated } from './fault.ts';
 import type { Queue } from './queue.ts';
-import { flaws, mend } from './upkeep-check.ts';
+import { flaws } from './upkeep-check.ts';
 import { countRecords, exportRecords, inLongSnapshot } from './upkeep-export.ts';
 import { beginImport } from './upkeep-import.ts';
+import { mend } from './upkeep-mend.ts';
 
 export { importMark } from './upkeep-records.ts';
 
