@@ -76,7 +76,8 @@ export async function perform(call: Call, ctx: Context, log: Log): Promise<Outco
   try {
     if (ctx.state === 'selected') {
       const { selected } = ctx;
-      if (command.refreshes) await selected.mailbox.refresh();
+      // Where the one had to wait in vain the other would, too.
+      if (command.refreshes && refusal?.code !== 'UNAVAILABLE') await selected.mailbox.refresh();
       await selected.sync(ctx.out, command.mayExpunge === true, ctx.condstore);
     }
   } catch (error) {

@@ -23,7 +23,8 @@ export async function changesSince(snapshot: ScanSnapshot, since: ModSeq, limit:
   if (!log) throw new StoreUnavailable('The store was removed while it was in use');
   const last = log.modSeq as ModSeq;
   if (since < log.trimmed) return { changes: [], end: last, more: false, lost: true };
-  if (since >= last) return { changes: [], end: last, more: false, lost: false };
+  // A primary that was just elected may for a moment not know all that most nodes have; nobody is led back.
+  if (since >= last) return { changes: [], end: since, more: false, lost: false };
   const changes: Change[] = [];
   let end = since;
   const options = { sort: { _id: 1 }, limit: limit + 1 } as const;
