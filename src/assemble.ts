@@ -109,7 +109,8 @@ export async function assemble(
     const imap = has('imap') ? await buildImap(ground, version) : undefined;
     const intake = has('intake') ? buildIntake(ground) : undefined;
     const worker = has('worker') ? buildWorker(ground, now) : undefined;
-    if (config.bus !== undefined) watched?.add({ name: 'bus', probe: () => shared.bus.probe() });
+    // All nodes lose Redis at once and serve without it: a balancer that then sent nobody to any of them would be the outage.
+    if (config.bus !== undefined) watched?.add({ name: 'bus', spare: true, probe: () => shared.bus.probe() });
     if (imap) watched?.add({ name: 'views', withinMs: viewsMs, probe: () => imap.backend.caughtUp() });
 
     const stop = async (graceMs: number) => {

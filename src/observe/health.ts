@@ -13,6 +13,8 @@ export interface Probe {
   probe(): Promise<void>;
   /** 2,000 when left out. */
   readonly withinMs?: number;
+  /** The service goes on without it: told, and no reason to send nobody here. */
+  readonly spare?: true;
 }
 
 export class NotReady extends Error {}
@@ -53,10 +55,11 @@ export class Readiness {
       (each) => each !== undefined,
     );
     if (this.#stopping) return stopping;
-    return { status: problems.length === 0 ? 'ready' : 'not ready', problems };
+    const bad = problems.some(({ spare }) => spare !== true);
+    return { status: bad ? 'not ready' : 'ready', problems: problems.map(({ name, why }) => ({ name, why })) };
   }
 
-  async #ask(probe: Probe): Promise<Problem | undefined> {
+  async #ask(probe: Probe): Promise<(Problem & Pick<Probe, 'spare'>) | undefined> {
     const { name, withinMs = defaultMs } = probe;
     let running = this.#running.get(probe);
     if (!running) {
@@ -70,7 +73,7 @@ export class Readiness {
     } catch (error) {
       if (!this.#failing.has(probe)) this.#log.warn({ probe: name, err: error }, 'not ready');
       this.#failing.add(probe);
-      return { name, why: sentence(error, withinMs) };
+      return { name, why: sentence(error, withinMs), ...(probe.spare ? { spare: true } : {}) };
     }
   }
 }

@@ -120,6 +120,16 @@ t.test('a probe that hangs is waited for only so long, and asked only once', asy
   t.match(await (await fetch(`${url}/readyz`)).json(), { status: 'stopping' });
 });
 
+t.test('what the service goes on without is told, and is no reason to send nobody', async (t) => {
+  const probe = async (): Promise<void> => {
+    throw new NotReady('It is gone.');
+  };
+  const { url } = await serve(t, [{ name: 'bus', spare: true, probe }]);
+  const response = await fetch(`${url}/readyz`);
+  t.equal(response.status, 200);
+  t.strictSame(await response.json(), { status: 'ready', problems: [{ name: 'bus', why: 'It is gone.' }] });
+});
+
 t.test('a store that hangs makes no scrape fail, and is asked only once', async (t) => {
   let asked = 0;
   let answer: (facts: StoreFacts) => void = () => {};
