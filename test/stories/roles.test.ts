@@ -188,7 +188,7 @@ t.test('a stop gives leases back: what was not sent can be claimed at once', asy
   t.same(await server.app.store.jobs.claim(claim), [], 'it is leased');
   client.end();
   await server.app.stop(50);
-  const store = await openStore(`sqlite:${join(server.folder, 'lazaret.db')}`);
+  const store = await openStore(server.storeUrl);
   t.teardown(() => store.close());
   t.match(await store.jobs.claim(claim), [{ step: 'deliver' }]);
 });
