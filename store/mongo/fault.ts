@@ -21,19 +21,20 @@ export function codeOf(error: unknown): number {
 const isOfSocket = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z]+$/.test(error.code);
 
+/** The connection was lost. Of one that was given up because of another's loss the driver says nothing more. */
+const isOfNetwork = (error: unknown): boolean => isOfSocket(error) || error instanceof MongoNetworkError;
+
 /** Before a commit: the transaction is undone, and the same may go well the next time. */
 export const isTransient = (error: unknown): boolean =>
-  isOfSocket(error) || (error instanceof MongoError && error.hasErrorLabel('TransientTransactionError'));
+  isOfNetwork(error) || (error instanceof MongoError && error.hasErrorLabel('TransientTransactionError'));
 
 /** Of a commit: nobody knows yet whether it is done. */
 export const isUnknownCommit = (error: unknown): boolean =>
-  isOfSocket(error) || (error instanceof MongoError && error.hasErrorLabel('UnknownTransactionCommitResult'));
+  isOfNetwork(error) || (error instanceof MongoError && error.hasErrorLabel('UnknownTransactionCommitResult'));
 
 /** The data were not reached, or not long enough. */
 export function isGone(error: unknown): boolean {
-  if (isOfSocket(error) || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError)
-    return true;
-  return gone.has(codeOf(error));
+  return isOfNetwork(error) || error instanceof MongoServerSelectionError || gone.has(codeOf(error));
 }
 
 /** The error of store/errors.ts that stands for what MongoDB said; any other error as it is. */

@@ -17,8 +17,9 @@ import type { Tx } from './tx.ts';
 const maxCommands = 256;
 const maxBytes = 8 * 1024 * 1024;
 const maxMs = 20;
-/** A batch is tried again for so long. */
+/** A batch is tried again for so long; while the store is gone, as long as its first command has waited for less than this. */
 const tryMs = 8000;
+const goneMs = 4000;
 
 /** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
 const steps = {
@@ -37,6 +38,7 @@ interface Command {
   readonly bytes: number;
   readonly together: Together<never>;
   readonly task: unknown;
+  readonly since: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -61,7 +63,8 @@ export class Queue {
   runTogether<A>(method: string, together: Together<A>, task: A, bytes: number): Promise<unknown> {
     if (this.#closed) return Promise.reject(new StoreUnavailable('The store is closed'));
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ method, bytes, together: together as Together<never>, task, resolve, reject });
+      const since = performance.now();
+      this.#waiting.push({ method, bytes, together: together as Together<never>, task, since, resolve, reject });
       this.#running ??= this.#runAll();
     });
   }
@@ -83,7 +86,9 @@ export class Queue {
     try {
       await this.#transaction(taken, () => this.#next(taken));
     } catch (error) {
-      if (taken.length === 0) taken.push(...this.#waiting.splice(0, maxCommands));
+      // Who waits behind a batch for which the store was gone would wait as long, and in vain.
+      if (error instanceof StoreUnavailable) taken.push(...this.#waiting.splice(0));
+      else if (taken.length === 0) taken.push(...this.#waiting.splice(0, maxCommands));
       const forAll = error instanceof StoreError && error.temporary;
       if (taken.length === 1 || forAll) for (const { reject } of taken) reject(error);
       else for (const command of taken) await this.#runAlone(command);
@@ -123,13 +128,14 @@ export class Queue {
     for (let tries = 0; ; tries += 1) {
       const session = this.#connection.client.startSession();
       let committing = false;
+      let ended: Promise<void> | undefined;
       try {
         const batch = await Batch.begin(this.#connection, session);
         const outcomes = await runCommands(batch, taken, more);
         await batch.flush();
         steps.committing.publish(taken);
         committing = true;
-        await commit(session, deadline);
+        await commit(session, Math.min(deadline, (taken[0]?.since ?? began) + goneMs));
         steps.committed.publish(taken);
         this.#committed(batch.end);
         steps.batch.publish({ commands: taken.length, ms: performance.now() - began });
@@ -138,18 +144,19 @@ export class Queue {
           else taken[at]!.reject(outcome.failed);
         return;
       } catch (error) {
-        if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
+        // Which aborts it; a server that is gone undoes it by itself, and is not waited for.
+        ended = session.endSession();
+        if (!isGone(error)) await ended;
         if (committing && isUnknownCommit(error))
           throw new StoreUnavailable('The store did not say whether it has written', { cause: error });
         if (!isTransient(error)) throw asStoreError(error);
-        if (performance.now() > deadline) {
-          const cause = { cause: error };
-          throw isGone(error)
-            ? new StoreUnavailable('The store cannot be reached', cause)
-            : new StoreBusy(undefined, cause);
-        }
+        const cause = { cause: error };
+        const since = (taken[0] ?? this.#waiting[0])?.since ?? began;
+        if (isGone(error) && performance.now() > since + goneMs)
+          throw new StoreUnavailable('The store cannot be reached', cause);
+        if (performance.now() > deadline) throw new StoreBusy(undefined, cause);
       } finally {
-        await session.endSession();
+        if (!ended) await session.endSession();
       }
       // Others have their turn; meanwhile this queue grows, and needs fewer of them.
       await pause(1 + Math.random() * Math.min(10, tries + 1));
