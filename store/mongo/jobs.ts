@@ -214,11 +214,6 @@ export async function ofDrop(snapshot: Snapshot, dropId: string): Promise<readon
   return docs.sort(byAge).map(jobOf);
 }
 
-/** All jobs of an entry, oldest first. */
-export async function ofEntry(snapshot: Snapshot, entryId: EntryId): Promise<readonly Job[]> {
-  return (await snapshot.find('jobs', { entryId })).sort(byAge).map(jobOf);
-}
-
 const byAge = (a: JobDoc, b: JobDoc): number => a.createdAt - b.createdAt || a.order - b.order;
 
 export async function counts(snapshot: Snapshot): Promise<{ readonly [state in JobState]: number }> {
