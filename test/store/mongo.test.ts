@@ -1,7 +1,4 @@
-/**
- * The contract of test/store/contract on a real MongoDB, each test in a database of its own, but for upkeep, which is in
- * mongo-upkeep.test.ts to run beside it.
- */
+/** The contract of test/store/contract on a real MongoDB, each test in a database of its own. */
 import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { mongoOrSkip } from '../support/mongod.ts';
@@ -9,7 +6,7 @@ import type { Contract } from './contract/harness.ts';
 import { openHarness } from './mongo-harness.ts';
 
 const folder = new URL('./contract/', import.meta.url);
-const names = readdirSync(folder).filter((name) => name.endsWith('.ts') && !['harness.ts', 'upkeep.ts'].includes(name));
+const names = readdirSync(folder).filter((name) => name.endsWith('.ts') && name !== 'harness.ts');
 
 if (mongoOrSkip(t)) {
   // Most of the time is spent waiting for the server.
