@@ -94,12 +94,13 @@ class Busy implements Actor {
   longestMs = 0;
   refusals = 0;
   #over = false;
+  #command = '';
   readonly #client: ImapClient;
   readonly #running: Promise<void>;
 
   constructor(client: ImapClient) {
     this.#client = client;
-    this.#running = this.#work();
+    this.#running = this.#work().catch((error: unknown) => void this.wrong.push(`${this.#command}: ${error}`));
   }
 
   async stop(): Promise<void> {
@@ -124,6 +125,7 @@ class Busy implements Actor {
 
   async #says(command: string): Promise<{ readonly isOk: boolean; readonly untagged: string[] }> {
     const began = performance.now();
+    this.#command = command;
     const { status, text, untagged } = await this.#client.says(command);
     this.longestMs = Math.max(this.longestMs, performance.now() - began);
     if (status !== 'OK') {
