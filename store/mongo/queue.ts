@@ -17,7 +17,7 @@ import type { Tx } from './tx.ts';
 const maxCommands = 256;
 const maxBytes = 8 * 1024 * 1024;
 const maxMs = 20;
-/** A batch is tried again for so long; while the store is gone, as long as its first command has waited for less than this. */
+/** A batch is tried again until its first command has waited for so long; while the store is gone, for less. */
 const tryMs = 8000;
 const goneMs = 4000;
 
@@ -124,7 +124,6 @@ export class Queue {
    */
   async #transaction(taken: Command[], more: () => readonly Command[] | undefined): Promise<void> {
     const began = performance.now();
-    const deadline = began + tryMs;
     for (let tries = 0; ; tries += 1) {
       const session = this.#connection.client.startSession();
       let committing = false;
@@ -135,7 +134,7 @@ export class Queue {
         await batch.flush();
         steps.committing.publish(taken);
         committing = true;
-        await commit(session, Math.min(deadline, (taken[0]?.since ?? began) + goneMs));
+        await commit(session, (taken[0]?.since ?? began) + goneMs);
         steps.committed.publish(taken);
         this.#committed(batch.end);
         steps.batch.publish({ commands: taken.length, ms: performance.now() - began });
@@ -152,9 +151,9 @@ export class Queue {
         if (!isTransient(error)) throw asStoreError(error);
         const cause = { cause: error };
         const since = (taken[0] ?? this.#waiting[0])?.since ?? began;
-        if (isGone(error) && performance.now() > since + goneMs)
-          throw new StoreUnavailable('The store cannot be reached', cause);
-        if (performance.now() > deadline) throw new StoreBusy(undefined, cause);
+        const waitedMs = performance.now() - since;
+        if (isGone(error) && waitedMs > goneMs) throw new StoreUnavailable('The store cannot be reached', cause);
+        if (waitedMs > tryMs) throw new StoreBusy(undefined, cause);
       } finally {
         if (!ended) await session.endSession();
       }
