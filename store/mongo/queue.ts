@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { ClientSession } from 'mongodb';
 import { StoreBusy, StoreError, StoreUnavailable } from '../errors.ts';
 import type { ModSeq } from '../model.ts';
+import { endAbandoned } from './abandoned.ts';
 import { Batch, CommandFailed } from './batch.ts';
 import type { Connection } from './connect.ts';
 import { asStoreError, isGone, isTransient, isUnknownCommit } from './fault.ts';
@@ -20,6 +21,8 @@ const maxMs = 20;
 /** A batch is tried again until its first command has waited for so long; while the store is gone, for less. */
 const tryMs = 8000;
 const goneMs = 4000;
+/** After so long a conflict is perhaps one with somebody who is no more; looked for as often. */
+const abandonedMs = 1000;
 
 /** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
 const steps = {
@@ -124,6 +127,7 @@ export class Queue {
    */
   async #transaction(taken: Command[], more: () => readonly Command[] | undefined): Promise<void> {
     const began = performance.now();
+    let lookedAt = began;
     for (let tries = 0; ; tries += 1) {
       const session = this.#connection.client.startSession();
       let committing = false;
@@ -156,6 +160,10 @@ export class Queue {
         if (waitedMs > tryMs) throw new StoreBusy(undefined, cause);
       } finally {
         if (!ended) await session.endSession();
+      }
+      if (performance.now() > lookedAt + abandonedMs) {
+        await endAbandoned(this.#connection);
+        lookedAt = performance.now();
       }
       // Others have their turn; meanwhile this queue grows, and needs fewer of them.
       await pause(1 + Math.random() * Math.min(10, tries + 1));
