@@ -4,7 +4,7 @@
  * every smaller one (DESIGN §3). Numbers, `tops` and the change log are kept in memory and written once, before the commit.
  */
 import type { AnyBulkWriteOperation, ClientSession, Document, Filter, FindOptions } from 'mongodb';
-import { StoreError, StoreUnavailable } from '../errors.ts';
+import { StoreBusy, StoreError, StoreUnavailable } from '../errors.ts';
 import type { Change, Level, ModSeq, Uid } from '../model.ts';
 import type { Connection } from './connect.ts';
 import type { CollectionName, Documents, LineDoc, NumbersDoc } from './documents.ts';
@@ -12,6 +12,10 @@ import { domainOf, type Tx } from './tx.ts';
 
 /** RFC 3501 §2.3.1.1: 32 bits. */
 const maxUid = 0xffffffff;
+/** What is written beside the transaction may keep it from its commit for so long. */
+const writtenMs = 3000;
+/** After an election most nodes may for a while not follow; who asked is told that nobody knows. */
+const commitMs = 4000;
 
 interface Numbers {
   uid: number;
@@ -19,10 +23,12 @@ interface Numbers {
   job: number;
 }
 
-type Turn = NumbersDoc & { readonly now: Date };
+type Turn = NumbersDoc & { readonly now: Date; readonly turn: number };
 
 export class Batch implements Tx {
   readonly now: number;
+  /** Counts the writing transactions of the installation, as far as they were committed. */
+  readonly turn: number;
   readonly #connection: Connection;
   readonly #session: ClientSession;
   readonly #before: Readonly<Numbers>;
@@ -39,6 +45,7 @@ export class Batch implements Tx {
     this.#connection = connection;
     this.#session = session;
     this.now = connection.clock.heard(turn.now);
+    this.turn = turn.turn;
     this.#before = { uid: turn.uid, modSeq: turn.modSeq, job: turn.job };
     this.#numbers = { ...this.#before };
   }
@@ -47,7 +54,7 @@ export class Batch implements Tx {
   static async begin(connection: Connection, session: ClientSession): Promise<Batch> {
     session.startTransaction({
       readConcern: { level: 'snapshot' },
-      writeConcern: { w: 'majority', journal: true },
+      writeConcern: { w: 'majority', journal: true, wtimeoutMS: commitMs },
       readPreference: 'primary',
     });
     const turn = await connection.collection('numbers').findOneAndUpdate(
@@ -98,7 +105,16 @@ export class Batch implements Tx {
     if (uid !== oldUid || modSeq !== oldModSeq || job !== oldJob)
       this.write('numbers', { updateOne: { filter: { _id: 'numbers' }, update: { $max: { uid, modSeq, job } } } });
     for (const name of [...this.#pending.keys()]) await this.#send(name);
-    await Promise.all(this.#needed);
+    await this.#written();
+  }
+
+  /** It is on its way since before the transaction began. Where it takes long, others are not to wait for it, too. */
+  async #written(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new StoreBusy('The octets of a message are not written yet')), writtenMs);
+    });
+    await Promise.race([Promise.all(this.#needed), late]).finally(() => clearTimeout(timer));
   }
 
   // ------------------------------------------------------------------------------------------------------------ Tx

@@ -21,6 +21,8 @@ const maxMs = 20;
 /** A batch is tried again until its first command has waited for so long; while the store is gone, for less. */
 const tryMs = 8000;
 const goneMs = 4000;
+/** Whoever had its turn while others write too leaves them as much time, but no more than this. */
+const yieldMs = 50;
 /** After so long a conflict is perhaps one with somebody who is no more; looked for as often. */
 const abandonedMs = 1000;
 
@@ -53,6 +55,9 @@ export class Queue {
   readonly #waiting: Command[] = [];
   #running: Promise<void> | undefined;
   #closed = false;
+  /** Of the last batch: its number in the installation, and how long to let others before the next one. */
+  #turn = 0;
+  #yieldMs = 0;
 
   constructor(connection: Connection, committed: (end: ModSeq) => void) {
     this.#connection = connection;
@@ -80,7 +85,11 @@ export class Queue {
 
   async #runAll(): Promise<void> {
     await Promise.resolve(); // whoever calls in the same turn comes along
-    while (this.#waiting.length > 0) await this.#runBatch();
+    while (this.#waiting.length > 0) {
+      await this.#runBatch();
+      // Without it the one that is quick wins every time: others waited for eight seconds, and gave up.
+      if (this.#yieldMs > 0) await pause(this.#yieldMs);
+    }
     this.#running = undefined; // in the same turn as the look at who waits
   }
 
@@ -132,6 +141,8 @@ export class Queue {
       const session = this.#connection.client.startSession();
       let committing = false;
       let ended: Promise<void> | undefined;
+      const tried = performance.now();
+      this.#yieldMs = 0;
       try {
         const batch = await Batch.begin(this.#connection, session);
         const outcomes = await runCommands(batch, taken, more);
@@ -140,6 +151,8 @@ export class Queue {
         committing = true;
         await commit(session, (taken[0]?.since ?? began) + goneMs);
         steps.committed.publish(taken);
+        if (batch.turn !== this.#turn + 1) this.#yieldMs = Math.min(yieldMs, performance.now() - tried);
+        this.#turn = batch.turn;
         this.#committed(batch.end);
         steps.batch.publish({ commands: taken.length, ms: performance.now() - began });
         for (const [at, outcome] of outcomes.entries())
