@@ -80,6 +80,8 @@ export class MessageIds {
 /** More in one insert would keep the first of them waiting. */
 const maxTogether = 128;
 const maxBytes = 8 * 1024 * 1024;
+/** Where a write takes longer, as after an election, nobody takes a turn at the transactions before it is done. */
+const slowMs = 500;
 
 /** A message on its way into the store, under the id that it has there. */
 export interface Arriving {
@@ -102,6 +104,8 @@ export class Arrivals {
   readonly #ids: MessageIds;
   readonly #waiting: Waiting[] = [];
   #running = false;
+  #writingSince: number | undefined;
+  #lastMs = 0;
 
   constructor(connection: Connection, ids: MessageIds) {
     this.#connection = connection;
@@ -121,7 +125,13 @@ export class Arrivals {
       if (!this.#running) void this.#runAll();
     });
     written.catch(() => undefined); // awaited before the commit, if it comes to one
+    if (this.#isSlow) await written;
     return { message: { id, size, sha256 }, written };
+  }
+
+  get #isSlow(): boolean {
+    const ms = this.#writingSince === undefined ? 0 : performance.now() - this.#writingSince;
+    return Math.max(ms, this.#lastMs) > slowMs;
   }
 
   async #keepLarge(token: string, message: NewMessage): Promise<MessageId> {
@@ -146,12 +156,16 @@ export class Arrivals {
         count += 1;
       }
       const taken = this.#waiting.splice(0, count);
+      const began = performance.now();
+      this.#writingSince = began;
       try {
         await translated(() => this.#write(taken));
         for (const { resolve } of taken) resolve();
       } catch (error) {
         for (const { reject } of taken) reject(error);
       }
+      this.#lastMs = performance.now() - began;
+      this.#writingSince = undefined;
     }
     this.#running = false;
   }
