@@ -3,8 +3,9 @@
  * thread is needed: the driver waits for sockets, and what is computed here is little.
  */
 import { randomUUID } from 'node:crypto';
-import { StoreRefused } from '../errors.ts';
-import type { ModSeq } from '../model.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import { StoreRefused, StoreUnavailable } from '../errors.ts';
+import type { ModSeq, ReadableFolder, Scope } from '../model.ts';
 import type {
   Accounts,
   Admitted,
@@ -19,6 +20,7 @@ import type {
   Settings,
   Store,
   Taken,
+  ViewSnapshot,
   Views,
 } from '../port.ts';
 import * as accounts from './accounts.ts';
@@ -45,6 +47,8 @@ import { loadView, prefixes, top } from './views.ts';
 
 /** Drops taken back in one transaction, so that no other writer waits long. */
 const undoneAtOnce = 500;
+/** How long a reader waits for a new primary. */
+const catchUpMs = 5000;
 
 /** @throws StoreRefused, StoreUnavailable with a sentence that says what an operator can do */
 export async function openMongo(options: MongoOptions): Promise<Store> {
@@ -73,6 +77,8 @@ class MongoStore implements Store {
   readonly #arrivals: messages.Arrivals;
   /** Messages that nobody needs are being removed; who admitted them has been answered. */
   readonly #removals = new Set<Promise<void>>();
+  /** The log was read up to here. */
+  #toldUpTo = 0;
 
   constructor(connection: Connection, numbers: NumbersDoc) {
     this.#connection = connection;
@@ -162,13 +168,17 @@ class MongoStore implements Store {
   };
 
   readonly changes: Changes = {
-    since: (since, limit) => readTogether(this.#connection, (snapshot) => changesSince(snapshot, since, limit)),
+    since: async (since, limit) => {
+      const answer = await readTogether(this.#connection, (snapshot) => changesSince(snapshot, since, limit));
+      this.#toldUpTo = Math.max(this.#toldUpTo, answer.end);
+      return answer;
+    },
     end: () => readOne(this.#connection, (snapshot) => changesEnd(snapshot)),
     watch: (ring, options) => this.#watchers.watch(ring, options),
   };
 
   readonly views: Views = {
-    load: (scope, folder) => readTogether(this.#connection, (snapshot) => loadView(snapshot, scope, folder)),
+    load: (scope, folder) => this.#loadView(scope, folder),
     top: (scope, folder) => readOne(this.#connection, (snapshot) => top(snapshot, scope, folder)),
     prefixes: (uids) => readOne(this.#connection, (snapshot) => prefixes(snapshot, uids)),
   };
@@ -209,6 +219,20 @@ class MongoStore implements Store {
     await this.#queue.close();
     await Promise.all(this.#removals);
     await this.#connection.client.close();
+  }
+
+  /**
+   * A primary that was just elected may for a moment not know all that most nodes have. A view that is older than what was
+   * read of the log would never hear of what lies between.
+   */
+  async #loadView(scope: Scope, folder: ReadableFolder): Promise<ViewSnapshot> {
+    const toldUpTo = this.#toldUpTo;
+    for (const deadline = performance.now() + catchUpMs; ; await pause(50)) {
+      const view = await readTogether(this.#connection, (snapshot) => loadView(snapshot, scope, folder));
+      if (view.asOf >= toldUpTo) return view;
+      if (performance.now() > deadline)
+        throw new StoreUnavailable('The store does not yet know all that was in it before');
+    }
   }
 
   async #admit(message: NewMessage, list: readonly NewEntry[]): Promise<readonly Admitted[]> {
