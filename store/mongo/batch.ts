@@ -15,7 +15,7 @@ const maxUid = 0xffffffff;
 /** What is written beside the transaction may keep it from its commit for so long. */
 const writtenMs = 3000;
 /** After an election most nodes may for a while not follow; who asked is told that nobody knows. */
-const commitMs = 4000;
+const commitMs = 3000;
 
 interface Numbers {
   uid: number;
