@@ -60,7 +60,8 @@ ${options.settings ?? ''}
     );
     const cluster = new Cluster(folder);
     t.teardown(async () => {
-      for (const child of cluster.#nodes) child.kill('SIGKILL');
+      // A process that is killed in a transaction would keep its database from being removed for a minute.
+      for (const child of cluster.#nodes) child.kill('SIGTERM');
       await Promise.all(cluster.#nodes.map(gone));
       rmSync(folder, { recursive: true, force: true });
     });
