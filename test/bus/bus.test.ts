@@ -1,6 +1,7 @@
 /** Rings between nodes: over Redis while it is there, by the store's own means while it is not. */
 import t from 'tap';
-import { freePort, redisOrSkip, TestRedis } from '../support/redis.ts';
+import { freePort } from '../support/free-port.ts';
+import { redisOrSkip, TestRedis } from '../support/redis.ts';
 import { startNode, until } from './world.ts';
 
 t.test('without Redis the store rings, for its own commits and those of others', async (t) => {

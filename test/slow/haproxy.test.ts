@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import t, { type Test } from 'tap';
 import { password, startApp } from '../support/app.ts';
+import { freePort } from '../support/free-port.ts';
 
 const program = '/usr/sbin/haproxy';
 const balancer = '127.0.0.2';
@@ -21,15 +22,6 @@ const mayHandOver = '127.0.0.5';
 if (existsSync(program)) stories();
 else if (process.env.CI) t.fail('haproxy must be there in CI');
 else t.pass('skipped: apt-get install haproxy', { skip: 'needs haproxy' });
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Lines a client reads. */
 function lines(socket: net.Socket) {

@@ -7,7 +7,6 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -25,6 +24,7 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
 import type { Test } from 'tap';
+import { freePort } from './free-port.ts';
 
 export const howToHaveIt =
   'no MongoDB here: MONGODB_URL, MONGOD or PATH may name one, and `bash .ci/mongod-path` (with python3-pip) fetches one for tests';
@@ -333,15 +333,6 @@ function keep(folder: string, watched: number): void {
     stdio: 'ignore',
     detached: true,
   }).unref();
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function listens(port: number): Promise<boolean> {

@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlink
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { freshStore, letPass, onMongo } from './store.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -163,15 +164,6 @@ export function buildIfOld(): void {
       (file) => file.isFile() && statSync(join(file.parentPath, file.name)).mtimeMs > builtAt,
     );
   if (['imap', 'smtp', 'store', 'src'].some(isNewer)) execFileSync(...plain(join(root, 'tools/build.mjs')));
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function answers(port: number): Promise<boolean> {
