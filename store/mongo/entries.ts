@@ -7,11 +7,6 @@ import type { EntryDoc } from './documents.ts';
 import { dropOf, entryOf, jobOf, messageFields, messageOf } from './nouns.ts';
 import type { Snapshot } from './tx.ts';
 
-export function isInScope(doc: Pick<EntryDoc, 'owner' | 'domain'>, scope: Scope): boolean {
-  if (scope.level === 'global') return true;
-  return scope.level === 'domain' ? doc.domain === scope.domain : doc.owner === scope.address;
-}
-
 /** The condition that an entry belongs to a scope, on a field that an index begins with. */
 export function scopeTest(scope: Scope): Filter<EntryDoc> {
   if (scope.level === 'global') return {};

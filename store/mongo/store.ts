@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreRefused, StoreUnavailable } from '../errors.ts';
-import type { ModSeq, ReadableFolder, Scope } from '../model.ts';
+import type { ReadableFolder, Scope } from '../model.ts';
+import { undoInPieces } from '../pieces.ts';
 import type {
   Accounts,
   Admitted,
@@ -19,7 +20,6 @@ import type {
   Notices,
   Settings,
   Store,
-  Taken,
   ViewSnapshot,
   Views,
 } from '../port.ts';
@@ -45,8 +45,6 @@ import { MongoUpkeep } from './upkeep.ts';
 import { importMark } from './upkeep-records.ts';
 import { loadView, prefixes, top } from './views.ts';
 
-/** Drops taken back in one transaction, so that no other writer waits long. */
-const undoneAtOnce = 500;
 /** How long a reader waits for a new primary. */
 const catchUpMs = 5000;
 
@@ -126,18 +124,9 @@ class MongoStore implements Store {
       const uids = await readTogether(this.#connection, (snapshot) =>
         drops.undoable(snapshot, actor, scope, folder, ranges, backTo),
       );
-      const pieces: Taken[] = [];
-      for (let at = 0; at < uids.length; at += undoneAtOnce) {
-        const some = uids.slice(at, at + undoneAtOnce);
-        pieces.push(await this.#queue.run('drops.undo', (tx) => drops.undo(tx, actor, scope, folder, some, backTo)));
-      }
-      return {
-        pairs: pieces.flatMap(({ pairs }) => pairs),
-        left: pieces.flatMap(({ left }) => left),
-        refused: pieces.flatMap(({ refused }) => refused),
-        unknown: [],
-        modSeq: Math.max(0, ...pieces.map(({ modSeq }) => modSeq)) as ModSeq,
-      };
+      return undoInPieces(uids, (some) =>
+        this.#queue.run('drops.undo', (tx) => drops.undo(tx, actor, scope, folder, some, backTo)),
+      );
     },
     appendForTraining: async (message, drop) => {
       const { message: kept, written } = await this.#arrivals.keep(message);

@@ -19,10 +19,6 @@ export { type EntryRow, rowToEntry } from './rows.ts';
 
 /** A level's letter in column names: flags_r, mod_r. */
 export const letterOf = { recipient: 'r', domain: 'd', global: 'g' } as const satisfies Record<Level, string>;
-export function isInScope(row: Pick<EntryRow, 'owner' | 'owner_domain'>, scope: Scope): boolean {
-  if (scope.level === 'global') return true;
-  return scope.level === 'domain' ? row.owner_domain === scope.domain : row.owner === scope.address;
-}
 
 /** The condition that an entry belongs to a scope, on a column that an index begins with; its parameter. */
 export function scopeTest(scope: Scope): { readonly where: string; readonly values: readonly string[] } {

@@ -2,8 +2,9 @@
 import { changeFlags } from '../flags.ts';
 import type { ModSeq, Uid } from '../model.ts';
 import type { FlagChange, FlagsSet, StaySet } from '../port.ts';
+import { owns } from '../scope.ts';
 import { hiddenBit } from '../transitions.ts';
-import { isInScope, letterOf } from './entries.ts';
+import { letterOf } from './entries.ts';
 import type { EntryRow } from './rows.ts';
 import type { Tx } from './tx.ts';
 
@@ -11,7 +12,7 @@ export function setFlags(tx: Tx, stays: StaySet, change: FlagChange): FlagsSet {
   const { level } = stays.scope;
   const letter = letterOf[level];
   const select = tx.sql(
-    `SELECT id, message_id, owner, owner_domain, hidden, flags_${letter} AS flags, mod_${letter} AS mod_seq
+    `SELECT id, message_id, owner, hidden, flags_${letter} AS flags, mod_${letter} AS mod_seq
       FROM entries WHERE folder = ? AND uid = ?`,
   );
   const update = tx.sql(`UPDATE entries SET flags_${letter} = ?, mod_${letter} = ? WHERE id = ?`);
@@ -20,9 +21,9 @@ export function setFlags(tx: Tx, stays: StaySet, change: FlagChange): FlagsSet {
   const results = new Map<string, string>(); // few different sets exist
   for (const uid of stays.uids) {
     const row:
-      | (Pick<EntryRow, 'id' | 'message_id' | 'owner' | 'owner_domain' | 'hidden'> & { flags: string; mod_seq: number })
+      | (Pick<EntryRow, 'id' | 'message_id' | 'owner' | 'hidden'> & { flags: string; mod_seq: number })
       | undefined = select.get(stays.folder, uid);
-    if (!row || !isInScope(row, stays.scope) || (row.hidden & hiddenBit(level)) !== 0) continue;
+    if (!row || !owns(stays.scope, row.owner) || (row.hidden & hiddenBit(level)) !== 0) continue;
     if (change.unchangedSince !== undefined && row.mod_seq > change.unchangedSince) {
       modified.push(uid);
       continue;

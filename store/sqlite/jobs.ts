@@ -42,7 +42,6 @@ const text = {
   notice: 'INSERT INTO notices (account, text, at) VALUES (?, ?, ?)',
   get: 'SELECT * FROM jobs WHERE key = ?',
   ofDrop: "SELECT * FROM jobs WHERE key > ?1 || '/' AND key < ?1 || '0' ORDER BY created_at, rowid",
-  ofEntry: 'SELECT * FROM jobs WHERE entry_id = ? ORDER BY created_at, rowid',
   // Only the last training of an entry: what it took the place of is not learned after it.
   retry: `UPDATE jobs AS j SET state = 'ready', due_at = ?1, created_at = ?1, ended_at = NULL, outcome = NULL,
     attempts = 0
@@ -140,12 +139,6 @@ export function get(snapshot: Snapshot, key: string): Job | undefined {
 
 export function ofDrop(snapshot: Snapshot, dropId: string): readonly Job[] {
   const rows: JobRow[] = snapshot.sql(text.ofDrop).all(dropId);
-  return rows.map(rowToJob);
-}
-
-/** All jobs of an entry, oldest first. */
-export function ofEntry(snapshot: Snapshot, entryId: EntryId): readonly Job[] {
-  const rows: JobRow[] = snapshot.sql(text.ofEntry).all(entryId);
   return rows.map(rowToJob);
 }
 

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { StoreRefused, StoreUnavailable } from '../errors.ts';
 import type { ModSeq } from '../model.ts';
+import { undoInPieces } from '../pieces.ts';
 import type {
   Accounts,
   Changes,
@@ -16,7 +17,6 @@ import type {
   Notices,
   Settings,
   Store,
-  Taken,
   Views,
   WatchOptions,
 } from '../port.ts';
@@ -31,8 +31,6 @@ import type { WriterMethods } from './writer-methods.ts';
 
 /** Two: one may load a large view while the other answers. Each costs memory, and SQLite's speed is that of one core each. */
 const readerThreads = 2;
-/** Drops taken back in one transaction, so that no other writer waits long. */
-const undoneAtOnce = 500;
 
 /** `unfinished`: also a store whose import was begun and not finished. */
 export async function openSqlite(options: ThreadOptions & { readonly unfinished?: boolean }): Promise<Store> {
@@ -169,16 +167,7 @@ class SqliteStore implements Store {
     undo: async (actor, scope, folder, ranges, backTo) => {
       // Found by a reader: of a thousand UIDs that 1:* names, one may still be undone.
       const uids = await this.#read('drops.undoable', actor, scope, folder, ranges, backTo);
-      const pieces: Taken[] = [];
-      for (let at = 0; at < uids.length; at += undoneAtOnce)
-        pieces.push(await this.#write('drops.undo', actor, scope, folder, uids.slice(at, at + undoneAtOnce), backTo));
-      return {
-        pairs: pieces.flatMap(({ pairs }) => pairs),
-        left: pieces.flatMap(({ left }) => left),
-        refused: pieces.flatMap(({ refused }) => refused),
-        unknown: [],
-        modSeq: Math.max(0, ...pieces.map(({ modSeq }) => modSeq)) as ModSeq,
-      };
+      return undoInPieces(uids, (some) => this.#write('drops.undo', actor, scope, folder, some, backTo));
     },
     appendForTraining: (message, drop) => {
       const { packed, transfer } = pack(message);
