@@ -61,7 +61,11 @@ export type Reason =
   | 'virus'
   | 'banned'
   | 'bad-header'
+  | 'attachment'
+  | 'rule'
   | 'policy'
+  | 'geoip'
+  | 'auth'
   | 'phish'
   | 'bulk'
   | 'unsure'
@@ -72,17 +76,46 @@ export interface RuleHit {
   readonly name: string;
   /** Points, where the filter gives them. */
   readonly score?: number;
+  /** What the filter says about the rule, or what it found. */
+  readonly words?: string;
 }
 
-export interface Verdict {
-  readonly reason: Reason;
-  /** Which filter said so: amavis, spamassassin, rspamd, … or `none`. */
+/** What a score counts: points (any number), a probability 0–1, per cent 0–100, or Microsoft's SCL −1…9. */
+export type ScoreScale = 'points' | 'probability' | 'percent' | 'scl';
+
+/** What one engine found. */
+export interface Finding {
+  /** amavis, spamassassin, rspamd, … or `none`. */
   readonly source: string;
-  /** Points on the filter's own scale. */
+  /** On the engine's own scale, `points` where none is named. */
   readonly score?: number;
-  /** The points at which that filter acts. */
+  readonly scale?: ScoreScale;
+  /** The score at which that engine acts. */
   readonly required?: number;
   readonly rules: readonly RuleHit[];
+  /** The engine's own word for what it asks to be done: reject, add header, quarantine … */
+  readonly action?: string;
+  /** The engine's own class: spam, unsure, PHSH … */
+  readonly class?: string;
+}
+
+/** What the filter told the sender of this message. Mail that was only put off (4xx) is never admitted. */
+export interface Disposition {
+  readonly kind: 'rejected' | 'accepted' | 'discarded' | 'delivered';
+  /** Its reply to the sender, e.g. `554 5.7.1 Spam message rejected`; control characters removed. */
+  readonly said?: string;
+}
+
+/** The verdict of SPF, DKIM, DMARC and ARC, from servers that we trust (RFC 8601): `pass`, `fail`, `none` … */
+export type Authentication = Readonly<Partial<Record<'spf' | 'dkim' | 'dmarc' | 'arc', string>>>;
+
+/** Why a message is held: the reason, and what the engine found that decided. */
+export interface Verdict extends Finding {
+  readonly reason: Reason;
+  /** What other engines found about the same message. */
+  readonly others?: readonly Finding[];
+  readonly authentication?: Authentication;
+  readonly disposition?: Disposition;
   /** The filter's own words, e.g. a virus name or an X-Amavis-Alert; control characters removed. */
   readonly detail?: string;
   /** What the filter calls this message (X-Quarantine-ID and the like). */
