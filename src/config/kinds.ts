@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net';
 import * as z from 'zod';
+import { dispositionForm, parseDisposition } from '#app/lib/disposition';
 import { parseNextHop } from '#smtp/client/next-hop';
 
 /** A string that means something: `parse` answers undefined for what it does not understand. */
@@ -110,6 +111,9 @@ export const imapListen = () =>
     return at && { ...at, tls };
   });
 export const intakeListen = () => meaning('host:port with a port from 0 to 65535, like 127.0.0.1:24', parseListen);
+
+/** What a filter tells the sender. */
+export const disposition = () => meaning(dispositionForm, parseDisposition);
 
 /** An address range in CIDR form; a single address stands for itself. */
 export const network = () =>

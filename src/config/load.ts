@@ -145,7 +145,11 @@ function shown(value: unknown): string {
 function unknown(above: Path, key: string): string {
   const prefix = nameOfPath(above);
   const inner =
-    above[0] === 'domains' ? ['aliases', 'nextHop'] : above.length > 2 ? ['listen', 'direction', 'filter'] : [];
+    above[0] === 'domains'
+      ? ['aliases', 'nextHop']
+      : above.length > 2
+        ? ['listen', 'direction', 'filter', 'disposition']
+        : [];
   const paths = [...table().map(({ path }) => path.join('.')), ...inner.map((name) => `${prefix}.${name}`)];
   const here = paths.filter((path) => path.slice(0, path.lastIndexOf('.') + 1) === (prefix ? `${prefix}.` : ''));
   const typed = prefix ? `${prefix}.${key}` : key;
@@ -161,10 +165,11 @@ function finished(parsed: Parsed, folder: string): Config {
   const { tls, training, intake, domains: written, ...rest } = parsed;
   const hostname = parsed.hostname ?? parseDomain(machineName()) ?? 'localhost';
   const path = (file: string) => resolve(folder, file);
-  const listener = ({ listen, direction, filter }: Parsed['intake']['lmtp'][number]): IntakeListener => ({
+  const listener = ({ listen, direction, filter, disposition }: Parsed['intake']['lmtp'][number]): IntakeListener => ({
     ...listen,
     direction: direction ?? intake.direction,
     filter,
+    ...(disposition ? { disposition } : {}),
   });
   const domains: Record<string, { aliases: string[]; nextHop?: string }> = {};
   for (const [name, { aliases, nextHop }] of Object.entries(written ?? {}))

@@ -5,10 +5,12 @@
  * A default stands here as a person would write it and goes through the same check as theirs.
  */
 import * as z from 'zod';
+import type { ToldTheSender } from '#app/lib/disposition';
 import {
   address,
   argv,
   busUrl,
+  disposition,
   domainName,
   duration,
   filePath,
@@ -75,7 +77,7 @@ const filters = ['auto', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as
 export type IntakeDirection = (typeof directions)[number];
 export type IntakeFilter = (typeof filters)[number];
 
-const listenerForm = 'host:port, or { listen: host:port, direction: …, filter: … }';
+const listenerForm = 'host:port, or { listen: host:port, direction: …, filter: …, disposition: … }';
 const intakeListener = () =>
   z.preprocess(
     (value) => (typeof value === 'string' || typeof value === 'number' ? { listen: String(value) } : value),
@@ -84,6 +86,7 @@ const intakeListener = () =>
         listen: intakeListen(),
         direction: oneOf(directions).optional(),
         filter: oneOf(filters).default('auto'),
+        disposition: disposition().optional(),
       },
       { error: listenerForm },
     ),
@@ -174,7 +177,7 @@ export const schema = z.strictObject({
   }),
   intake: group('How the mail filter hands over what it caught.', {
     lmtp: setting(list(intakeListener(), listenerForm), {
-      help: 'Where to listen for LMTP. An entry may name its direction and filter: { listen: "127.0.0.1:24", direction: outgoing, filter: amavis }.',
+      help: 'Where to listen for LMTP. An entry may name its direction and filter: { listen: "127.0.0.1:24", direction: outgoing, filter: amavis }. And what the filter in front of it tells the sender of the mail it hands over, if that is always the same, for people to see: disposition: accepted, discarded, delivered, or rejected with the reply, as in "rejected 554 5.7.0 Reject".',
       kind: `list of ${listenerForm}`,
       default: ['127.0.0.1:24'],
     }),
@@ -347,6 +350,7 @@ export interface ImapListener extends ImapListen {}
 export interface IntakeListener extends ListenAddress {
   readonly direction: IntakeDirection;
   readonly filter: IntakeFilter;
+  readonly disposition?: ToldTheSender;
 }
 
 export type Parsed = z.output<typeof schema>;

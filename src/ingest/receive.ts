@@ -4,7 +4,7 @@ import { networks } from '#app/lib/networks';
 import type { HandOverClient, Receiver, Reply, Transaction } from '#smtp/receiver';
 import { replies, saying } from '#smtp/reply';
 import { StoreFull } from '#store/errors';
-import type { EnvelopeParams } from '#store/model';
+import type { Disposition, EnvelopeParams } from '#store/model';
 import type { Admitted } from '#store/port';
 import { type AdmitOptions, admitMessage } from './admit.ts';
 import type { FilterSetting } from './block.ts';
@@ -16,6 +16,8 @@ const admittedStep = channel('lazaret:intake.admitted');
 export interface ListenerSetting {
   readonly direction: DirectionSetting;
   readonly filter: FilterSetting;
+  /** What the filter told the sender of all that it hands over here. */
+  readonly disposition?: Disposition;
 }
 
 export interface ReceiverOptions extends AdmitOptions {
@@ -26,6 +28,8 @@ export interface ReceiverOptions extends AdmitOptions {
   readonly maxMessageBytes: number;
 }
 
+const unnamed: ListenerSetting = { direction: 'auto', filter: 'auto' };
+
 export function createReceiver(o: ReceiverOptions): Receiver {
   const isTrusted = networks(o.trusted);
   return {
@@ -34,7 +38,7 @@ export function createReceiver(o: ReceiverOptions): Receiver {
     },
 
     async receive({ client, sender, params, recipients }: Transaction, source): Promise<Reply> {
-      const { direction, filter } = o.listeners[client.listener] ?? { direction: 'auto', filter: 'auto' };
+      const { direction, filter, disposition } = o.listeners[client.listener] ?? unnamed;
       try {
         const admitted = await admitMessage(o, {
           source: limited(source, o.maxMessageBytes),
@@ -46,6 +50,7 @@ export function createReceiver(o: ReceiverOptions): Receiver {
           params: envelopeParams(params, client),
           direction,
           filter,
+          ...(disposition ? { verdict: { disposition } } : {}),
           repeat: true,
         });
         admittedStep.publish(admitted);

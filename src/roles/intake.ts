@@ -22,7 +22,7 @@ export function buildIntake({ config, admission, originOf, log, metrics }: Groun
     receiver: createReceiver({
       ...admission,
       trusted: intake.trusted,
-      listeners: Object.fromEntries(listeners.map(({ name, direction, filter }) => [name, { direction, filter }])),
+      listeners: Object.fromEntries(listeners.map((listener) => [listener.name, listener])),
       maxMessageBytes: intake.maxMessageBytes,
     }),
     originOf,

@@ -105,7 +105,11 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
     ],
     [
       'intake: { smtp: [true] }',
-      '1: intake.smtp[1]: expected host:port, or { listen: host:port, direction: …, filter: … }, found true',
+      '1: intake.smtp[1]: expected host:port, or { listen: host:port, direction: …, filter: …, disposition: … }, found true',
+    ],
+    [
+      'intake: { lmtp: [{ listen: "[::1]:24", disposition: bounced 550 }] }',
+      '1: intake.lmtp[1].disposition: expected rejected, accepted, discarded or delivered, with the reply to the sender behind it, found "bounced 550"',
     ],
     ['intake: { lmtp: ["[::1]:24"], smtp: ["[::1]:24"] }', '1: [::1]:24 is already used by intake.lmtp'],
     [
@@ -288,6 +292,18 @@ t.test('empty values are absent ones, and what is absent has its meaning', async
     [
       { host: '::1', port: 0, direction: 'outgoing', filter: 'auto' },
       { host: '::1', port: 0, direction: 'incoming', filter: 'auto' },
+    ],
+  );
+  t.same(
+    configFrom({ intake: { smtp: [{ listen: '[::1]:0', disposition: 'Rejected  554 5.7.0 No\x1b' }] } }).intake.smtp,
+    [
+      {
+        host: '::1',
+        port: 0,
+        direction: 'auto',
+        filter: 'auto',
+        disposition: { kind: 'rejected', said: '554 5.7.0 No\\x1b' },
+      },
     ],
   );
   t.match(configFrom({ training: { spam: ['a', 'b'], ham: ['c'], timeout: '5s' } }).training, {

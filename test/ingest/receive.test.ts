@@ -155,6 +155,26 @@ t.test('mail with the block of amavis is kept without it, an entry for each reci
   );
 });
 
+t.test('what the filter tells the sender of the mail of a listener is kept with each entry of it', async (t) => {
+  const { store, port } = await listening(t, {
+    listeners: {
+      'lmtp-0': {
+        direction: 'auto',
+        filter: 'amavis',
+        disposition: { kind: 'rejected', said: '554 5.7.0 Reject, spam' },
+      },
+      'lmtp-1': { direction: 'auto', filter: 'auto' },
+    },
+  });
+  await send(t, port('lmtp-0'), sample('amavis-lmtp-gtube'), ['spam-quarantine@quarantine.test']);
+  await send(t, port('lmtp-1'), simple, ['ann@x.test']);
+  const [alice, bob, ann] = await entriesOf(store);
+  const rejected = { kind: 'rejected', said: '554 5.7.0 Reject, spam' };
+  t.same([alice?.verdict.disposition, bob?.verdict.disposition], [rejected, rejected]);
+  t.match(alice?.verdict, { reason: 'spam', filterId: '01l91CPzaQeR' }, 'beside what the filter wrote');
+  t.equal(ann?.verdict.disposition, undefined, 'of a listener that says nothing nothing is known');
+});
+
 t.test('row 3: a message handed over again is the same entry', async (t) => {
   const { store, port, events } = await listening(t);
   const to = ['spam-quarantine@quarantine.test'];
