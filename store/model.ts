@@ -130,6 +130,20 @@ export interface EnvelopeParams {
   readonly envid?: string;
   /** From XFORWARD or XCLIENT of a trusted client: name, addr, helo, proto, ident. */
   readonly client?: Readonly<Record<string, string>>;
+  /** Imported from amavis, which keeps it as well: by this it can be asked to release it itself. */
+  readonly amavis?: KeptByAmavis;
+}
+
+/** What amavis calls a message in its quarantine (columns of its `msgs`, AM.PDP's request=release). */
+export interface KeptByAmavis {
+  readonly mailId: string;
+  /** Whoever knows it may release the message. */
+  readonly secretId?: string;
+  /** F file, Z compressed file, B BSMTP, Q SQL. */
+  readonly quarType: 'F' | 'Z' | 'B' | 'Q';
+  /** For files: the path below amavis' quarantine folder. */
+  readonly mailFile?: string;
+  readonly partitionTag?: string;
 }
 
 /**
