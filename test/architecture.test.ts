@@ -27,6 +27,8 @@ const rules: Record<string, readonly string[]> = {
   'src/observe': ['pino', 'prom-client'],
   'src/config': ['#app/lib/', '#app/config/', '#app/policy/addresses', '#smtp/client/next-hop', 'zod', 'yaml'],
   'src/net': ['#app/lib/', '#app/observe/'],
+  // amavis may keep its quarantine in an SQLite file.
+  'src/files': ['#store/model', '#app/lib/', '#app/observe/', '#store/sqlite/sqlite'],
   'src/quarantine': meaning,
   'src/policy': meaning,
   'src/accounts': [...meaning, 'argon2'],
@@ -36,7 +38,16 @@ const rules: Record<string, readonly string[]> = {
   'src/jobs': edge('jobs'),
   'src/delivery': edge('delivery', '#smtp/client'),
   'src/training': edge('training'),
-  'src/cli': edge('cli', '#store/restored', '#app/assemble', '#app/config/', '#app/demo/', '#package', 'commander'),
+  'src/cli': edge(
+    'cli',
+    '#store/restored',
+    '#app/assemble',
+    '#app/config/',
+    '#app/files/',
+    '#app/demo/',
+    '#package',
+    'commander',
+  ),
   'src/web': edge('web', 'fastify'),
   'src/demo': edge('demo', '#app/assemble', '#app/config/', '#smtp/'),
 };

@@ -35,8 +35,8 @@ export const importMail: Verb = {
     const direction = directions.find((one) => one === call.text('direction')) ?? 'auto';
     const [{ withTools }, { findMail, messagesOf }, { withCrlf }, { Progress }] = await Promise.all([
       import('./tools.ts'),
-      import('./mail-files.ts'),
-      import('./line-ends.ts'),
+      import('#app/files/mail-files'),
+      import('#app/files/line-ends'),
       import('./progress.ts'),
     ]);
     const { files, skipped } = await findMail(call.arguments).catch((error: NodeJS.ErrnoException) => {

@@ -33,7 +33,7 @@ export const inject: Verb = {
     const [{ withTools }, { folderNamed }, { withCrlf }] = await Promise.all([
       import('./tools.ts'),
       import('./folder-names.ts'),
-      import('./line-ends.ts'),
+      import('#app/files/line-ends'),
     ]);
     const folder = folderNamed(call.text('folder')) ?? 'caught';
     if (folder === 'trash') throw new UsageError('--folder: nothing is put into Trash but by discarding it');

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import t from 'tap';
-import { withCrlf } from '#app/cli/line-ends';
-import { findMail, messagesOf } from '#app/cli/mail-files';
-import { readMbox } from '#app/cli/mbox';
+import { withCrlf } from '#app/files/line-ends';
+import { findMail, messagesOf } from '#app/files/mail-files';
+import { readMbox } from '#app/files/mbox';
 import { cleanLine, columns, cut, width } from '#app/lib/terminal';
 import { createLogger } from '#app/observe/logger';
 
