@@ -24,6 +24,11 @@ export interface AdmitOptions {
   readonly handOverDomains: readonly string[];
   /** By it our own released messages are recognised when a filter hands them back. */
   readonly releaseKey: Uint8Array;
+  /** Copies of mail that was delivered: who wants them, and for how long they stay. Absent: nobody does. */
+  readonly trainingRequested?: {
+    wants(owner: string): Promise<boolean>;
+    readonly keepForMs: number;
+  };
   readonly onEvent: Listener;
   readonly log: Log;
 }
@@ -38,13 +43,22 @@ export interface IncomingMail {
   readonly filter: FilterSetting;
   /** Where it is put; by its direction when left out. */
   readonly folder?: 'caught' | 'outgoing' | 'training';
+  /** A copy of mail that was delivered, which a filter is unsure about: kept for those owners who want such copies. */
+  readonly class?: 'training';
   readonly internalDate?: Date;
   readonly flags?: readonly string[];
   /** What somebody who puts it in by hand knows about it; goes above what a filter wrote. */
   readonly verdict?: Partial<Verdict>;
   /** true: handed over, folds as DESIGN §7.9 says; 'import': always folds; false: never. */
   readonly repeat: boolean | 'import';
+  /** What stood behind its octets; asked for when they are all here, and goes above the rest. @throws and nothing is kept */
+  readonly told?: () => Told;
 }
+
+/** What may be known of a message only when its octets are here: of what is no part of it. */
+export type Told = Partial<
+  Pick<IncomingMail, 'sender' | 'recipients' | 'params' | 'direction' | 'class' | 'verdict' | 'filter'>
+>;
 
 /** Named steps, for tests that end the process at them (test/support/kill-at.mjs) and for whoever traces. */
 const put = channel('lazaret:intake.put');
@@ -54,18 +68,27 @@ const manyReceived = 100;
 /** Without an MTA's trace two messages that look the same may be two (DESIGN §7.9). */
 const foldWithoutTraceMs = 60 * 60 * 1000;
 
-/** One answer for each entry, in the order of the recipients. @throws whatever the store or the source throws */
-export async function admitMessage(o: AdmitOptions, m: IncomingMail): Promise<readonly Admitted[]> {
-  const arrival = new Arrival(m.filter);
-  const bytes = await o.store.messages.put(arrival.octets(m.source));
+/**
+ * One answer for each entry, in the order of the recipients; none for an owner who does not want it.
+ * @throws whatever the store or the source throws
+ */
+export async function admitMessage(o: AdmitOptions, mail: IncomingMail): Promise<readonly Admitted[]> {
+  const arrival = new Arrival(mail.filter);
+  const bytes = await o.store.messages.put(arrival.octets(mail.source));
   put.publish(bytes);
   try {
+    const m = mail.told ? { ...mail, ...mail.told() } : mail;
     const arrived = arrival.end();
     const verdict = { ...verdictOf(arrived.block), ...m.verdict };
     const envelope = trueEnvelope(m, arrived.block, m.filter, namesNobody(o));
-    const entries = envelope.recipients.map((recipient) =>
+    const all = envelope.recipients.map((recipient) =>
       newEntry(o, m, { arrived, bytes, envelope, verdict, recipient }),
     );
+    const entries = m.class === 'training' ? await onlyWanted(o, arrived, all) : all;
+    if (entries.length === 0) {
+      await o.store.messages.discard(bytes);
+      return [];
+    }
     const { summary, bodySha256, filterBlock } = arrived;
     const admitted = await o.store.entries.admit(
       {
@@ -85,6 +108,19 @@ export async function admitMessage(o: AdmitOptions, m: IncomingMail): Promise<re
     await o.store.messages.discard(bytes);
     throw error;
   }
+}
+
+/** A copy that nobody asked for would be in the way; its message was delivered, so nothing is lost. */
+async function onlyWanted(o: AdmitOptions, arrived: Arrived, entries: readonly NewEntry[]): Promise<NewEntry[]> {
+  const owners = [...new Set(entries.map(({ owner }) => owner))];
+  const wanted = new Map<string, boolean>();
+  for (const owner of owners) wanted.set(owner, (await o.trainingRequested?.wants(owner)) ?? false);
+  const { subject } = arrived.summary;
+  return entries.filter(({ owner }) => {
+    if (wanted.get(owner)) return true;
+    o.onEvent({ kind: 'not-wanted', owner, subject });
+    return false;
+  });
 }
 
 function namesNobody({ book, handOverDomains }: AdmitOptions): (address: string) => boolean {
@@ -108,18 +144,21 @@ function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): NewEntry {
   const verdict: Verdict = recipient.address === '' ? { ...facts.verdict, reason: 'unknown' } : facts.verdict;
   const key = repeatKey(arrived.repeatSha256 ?? bytes.sha256, envelope.sender, recipient.address);
   const forAnHour = m.repeat === true && !arrived.hasTrace;
+  const isCopy = m.class === 'training' || m.folder === 'training';
   return {
     owner,
     direction,
     recipient: recipient.address,
     ...(recipient.orcpt === undefined ? {} : { orcpt: recipient.orcpt }),
-    class: m.folder === 'training' ? 'training' : 'held',
+    class: isCopy ? 'training' : 'held',
+    ...(isCopy && o.trainingRequested ? { leaveAfterMs: o.trainingRequested.keepForMs } : {}),
     verdict,
     prefix: renderPrefix({ verdict }),
     ...(m.internalDate ? { internalDate: m.internalDate } : {}),
     ...(m.flags ? { flags: m.flags } : {}),
     ...(m.repeat === false ? {} : { repeat: forAnHour ? { key, withinMs: foldWithoutTraceMs } : { key } }),
-    ...(m.repeat === true ? returned(o, facts) : {}),
+    // A copy is no hand-back: what was released has been delivered.
+    ...(m.repeat === true && !isCopy ? returned(o, facts) : {}),
   };
 }
 

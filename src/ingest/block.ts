@@ -6,7 +6,8 @@
 import { type Field, fieldsOf, latin1, textOfLatin1, unfoldLatin1 } from '#imap/mime/header';
 
 export type FilterName = 'amavis' | 'rspamd' | 'rspamd-milter' | 'spamassassin';
-export type FilterSetting = 'auto' | FilterName;
+/** none: no field of the message is a filter's; whatever stands there, its sender wrote. */
+export type FilterSetting = 'auto' | 'none' | FilterName;
 
 export interface BlockField {
   /** Lower case. */
@@ -80,6 +81,7 @@ interface Found {
 }
 
 export function findBlock(header: Uint8Array, setting: FilterSetting): Block | undefined {
+  if (setting === 'none') return undefined;
   const text = latin1(header);
   if (setting === 'auto') return recognise(text);
   if (setting === 'amavis') return amavis(text, ['x-quarantine-id', 'x-envelope-to']);

@@ -10,6 +10,16 @@ export type ProductEvent =
   | { readonly kind: 'repeated'; readonly entryId: number; readonly owner: string; readonly subject: string }
   | { readonly kind: 'handed-back'; readonly entryId: number; readonly owner: string; readonly subject: string }
   | {
+      /**
+       * Taken in and not kept: its sender was told to come again later (`said`, where one knows the words); or a copy of
+       * delivered mail that its owner does not want (`trainingRequested`).
+       */
+      readonly kind: 'put-off' | 'not-wanted';
+      readonly owner: string;
+      readonly subject?: string;
+      readonly said?: string;
+    }
+  | {
       /** A job's try ended. `said` is the other side's own words. */
       readonly kind:
         | 'released'

@@ -55,6 +55,8 @@ const meanings: Readonly<Partial<Record<ProductEvent['kind'], Counted>>> = {
   arrived: ['intake', 'arrived'],
   repeated: ['intake', 'repeated'],
   'handed-back': ['intake', 'handed_back'],
+  'put-off': ['intake', 'put_off'],
+  'not-wanted': ['intake', 'not_wanted'],
   released: ['deliveries', 'released'],
   'release-failed': ['deliveries', 'failed'],
   'release-waits': ['deliveries', 'put_off'],
