@@ -42,7 +42,7 @@ export type Folder = ReadableFolder | ActionFolder;
 /** One step of an action that is done by a job. */
 export type Step = 'deliver' | 'train-ham' | 'train-spam';
 
-/** What a drop asks for. `discard` is the drop on Trash, `restore` the way back out of it; neither has steps. */
+/** What a drop asks for. `discard` is the drop on Trash, `restore` the way back out of it; neither has steps of its own. */
 export type ActionName = ActionFolder | 'discard' | 'restore';
 
 /** The steps each action stands for. */
@@ -120,6 +120,42 @@ export interface Verdict extends Finding {
   readonly detail?: string;
   /** What the filter calls this message (X-Quarantine-ID and the like). */
   readonly filterId?: string;
+}
+
+/** Something that hangs on a message, or lies in it besides its text. */
+export interface Attachment {
+  /** As the message declares it, decoded, control characters removed; '' for none. */
+  readonly name: string;
+  /** The declared media type, in lower case. */
+  readonly type: string;
+  /** Decoded octets, and their SHA-256 in hex. */
+  readonly size: number;
+  readonly sha256: string;
+  /** What lies in it, if it is an archive; the first of them, if there are many. */
+  readonly names?: readonly string[];
+  /** What has to be known besides, in words: encrypted, cut, not a zip after all … */
+  readonly note?: string;
+}
+
+export interface LinkDomain {
+  /** In lower case, internationalised ones in their ASCII form. */
+  readonly domain: string;
+  /** Links that lead there. */
+  readonly count: number;
+  /** Where it leads in the end cannot be seen: a service that shortens addresses. */
+  readonly shortener?: true;
+}
+
+/**
+ * What a message brings along, made some time after its arrival by whoever runs workers (src/inventory). Bounded: at most
+ * 64 KiB as JSON.
+ */
+export interface Inventory {
+  readonly attachments: readonly Attachment[];
+  /** By count, the largest first. */
+  readonly links: readonly LinkDomain[];
+  /** Why it is not whole, in words. */
+  readonly problem?: string;
 }
 
 /** Envelope parameters worth keeping for the release (RFC 1870, 3461, 6152, 6531). */
@@ -210,6 +246,8 @@ export interface Entry {
   readonly linkedTo?: EntryId;
   /** The drop that took it last. */
   readonly dropId?: string;
+  /** When its time in Training Requested is over, unless somebody takes it before. */
+  readonly expiresAt?: Date;
 }
 
 /** Who did it: the account, and the person behind it where several share one (`ann*global`). */
@@ -263,6 +301,29 @@ export interface ClaimedJob extends Job {
   /** Fixed when the drop was made, the same in all tries: `<…@hostname>` and the time of the drop. */
   readonly resentMessageId: string;
   readonly droppedAt: Date;
+}
+
+/** learned; known: there was nothing to learn; refused: it will not be learned; later: not now, it is tried again. */
+export type TrainingKind = 'learned' | 'known' | 'refused' | 'later';
+
+/** What one trainer made of one training. */
+export interface TrainingLine {
+  /** Ascending as they were noted; unique in a store. */
+  readonly id: number;
+  readonly jobKey: string;
+  readonly messageId: MessageId;
+  /** Absent for an appended message. */
+  readonly entryId?: EntryId;
+  readonly at: Date;
+  /** Whose drop it was. */
+  readonly account: string;
+  readonly trainer: string;
+  readonly class: 'spam' | 'ham';
+  readonly kind: TrainingKind;
+  /** The trainer's own words. */
+  readonly said: string;
+  /** Whose database it was learned in: a domain or an address; absent for everybody's. */
+  readonly user?: string;
 }
 
 export type ChangeKind = 'enter' | 'leave' | 'flags' | 'drop';

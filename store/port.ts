@@ -24,6 +24,7 @@ import type {
   EntryId,
   EnvelopeParams,
   Folder,
+  Inventory,
   Job,
   Level,
   Message,
@@ -34,6 +35,8 @@ import type {
   Step,
   Summary,
   SummarySection,
+  TrainingKind,
+  TrainingLine,
   Uid,
   Verdict,
 } from './model.ts';
@@ -55,8 +58,8 @@ export interface Store {
   /**
    * Work that nobody asks for, done by whoever runs workers, safe to run by several at once: seals or rolls back drops
    * whose lease ran out, makes the jobs of sealed drops claimable when their undo window has passed, ends the stays of
-   * released copies that are due to leave, sweeps bytes that were never admitted (older than a day), trims the change
-   * log. Answers when something is known to be due next. Bounded work per call; `more` says to call again at once.
+   * released copies that are due to leave, ends entries in Training Requested whose time is over, sweeps bytes that were
+   * never admitted (older than a day), trims the change log. Answers when something is known to be due next. Bounded work per call; `more` says to call again at once.
    */
   housekeep(): Promise<{ readonly more: boolean; readonly nextDueAt?: Date }>;
   /** Ends the threads after all accepted work is durable. Later calls throw StoreUnavailable. */
@@ -92,6 +95,15 @@ export interface Messages {
   filterBlock(id: MessageId): Promise<Uint8Array>;
   /** Sections of many messages, in the order of `ids`; an unknown id gives empty sections. */
   summaries(ids: readonly MessageId[], sections: readonly SummarySection[]): Promise<PackedSections>;
+  /**
+   * Messages whose inventory was not made yet, oldest first. Several callers may be answered the same ones: to make one
+   * twice does no harm. Reads no more than it answers. One of them may not be anybody's yet, and its bytes not there.
+   */
+  withoutInventory(limit: number): Promise<readonly MessageId[]>;
+  /** Keeps it, in place of an earlier one. Does nothing if the message is gone. */
+  putInventory(id: MessageId, inventory: Inventory): Promise<void>;
+  /** undefined: not made yet, or no such message. */
+  inventory(id: MessageId): Promise<Inventory | undefined>;
 }
 
 /** Many small byte strings in one buffer that crosses threads without a copy. */
@@ -133,6 +145,11 @@ export interface NewEntry {
   };
   /** The arriving message is a released one that the filter hands back (DESIGN §7.6); see HandBack. */
   readonly handBack?: HandBack;
+  /**
+   * Only of class 'training': so long after it was held it ends by itself, if it is still held then: state expired, in no
+   * folder. (One that was copied onto Spam or Not Spam ends as trained.) Brought back after that time, it stays.
+   */
+  readonly leaveAfterMs?: number;
   /** An earlier entry to link a new one to: it is about that one without being the same message (DESIGN §7.6, other body). */
   readonly linkTo?: EntryId;
 }
@@ -201,7 +218,7 @@ export interface Entries {
   byUid(uid: Uid): Promise<Entry | undefined>;
   /** Entries of a scope, newest first, for lists outside IMAP. */
   list(query: ListQuery): Promise<readonly ListedEntry[]>;
-  /** Everything known about one entry: its stays, drops and jobs, oldest first. */
+  /** Everything known about one entry: its stays, drops, jobs and trainings, oldest first. */
   history(id: EntryId): Promise<History | undefined>;
 
   /**
@@ -242,6 +259,8 @@ export interface History {
   }[];
   readonly drops: readonly Drop[];
   readonly jobs: readonly Job[];
+  /** What trainers made of its trainings. */
+  readonly trainings: readonly TrainingLine[];
 }
 
 export interface FlagChange {
@@ -269,6 +288,13 @@ export interface DropRequest {
   readonly hostname: string;
   /** Only with MOVE onto Release folders: an entry that was released is delivered once more, whatever its stay (AC-13). */
   readonly again?: true;
+  /**
+   * The steps of this drop where it trains besides what its action says: those of the action, then one training. A release
+   * that is learned as ham, a discard that is learned as spam. Undo goes by the delivery; a restore from Trash calls the
+   * training off as long as it has not ended, and one that it had taken the place of is learned after all. An entry that
+   * was copied onto Spam or Not Spam keeps what that taught when it is discarded.
+   */
+  readonly steps?: readonly Step[];
 }
 
 /** An open drop: chunks are put onto it, then it is sealed. Its lease belongs to the process that began it. */
@@ -284,7 +310,10 @@ export interface UidRange {
 }
 
 export interface Drops {
-  /** Names a new drop. Writes nothing yet: an interrupted command that took nothing leaves nothing. */
+  /**
+   * Names a new drop. Writes nothing yet: an interrupted command that took nothing leaves nothing.
+   * @throws TypeError  `steps` that such a drop cannot have
+   */
   begin(request: DropRequest): OpenDrop;
 
   /**
@@ -394,7 +423,7 @@ export type Outcome =
 export interface Jobs {
   /**
    * Leases due jobs, oldest first, also those whose lease ran out. Each is claimed by one caller only. `attempts` counts
-   * this try. Jobs of one entry and step never run twice at once.
+   * this try. Jobs of one entry never run twice at once: neither two deliveries nor two trainings.
    */
   claim(claim: JobClaim): Promise<readonly ClaimedJob[]>;
   /** Prolongs a lease. @throws LeaseLost */
@@ -410,12 +439,40 @@ export interface Jobs {
   ofDrop(dropId: string): Promise<readonly Job[]>;
   /**
    * Train jobs that ended with the outcome "no trainer", or were cancelled with `restoredOutcome` (records.ts): queued anew,
-   * while the bytes exist. Answers how many.
+   * while the bytes exist. With `failed`, those that failed as well. Answers how many.
    */
-  retryUntrained(): Promise<number>;
+  retryUntrained(options?: { readonly failed?: boolean }): Promise<number>;
+  /**
+   * Notes what one trainer made of a training, for good: kept as long as the message, but no more than the last 100 of them.
+   * It takes the place of a 'later' of the same job, trainer and user.
+   * @throws LeaseLost  somebody else has the job. Not if it was cancelled while it ran: what was learned was learned.
+   */
+  noteTraining(
+    job: ClaimedJob,
+    line: Pick<TrainingLine, 'trainer' | 'class' | 'kind' | 'said' | 'user'>,
+  ): Promise<void>;
+  /** Of all entries of the message, and of an appended one; oldest first. */
+  trainingsOf(messageId: MessageId): Promise<readonly TrainingLine[]>;
+  /** Newest first, in pages. */
+  trainings(query: TrainingQuery): Promise<readonly TrainingLine[]>;
+  /** How many lines of each sort are kept: by an index alone, so it costs what there is of them and reads no line. */
+  trainingStats(): Promise<readonly TrainingCount[]>;
   counts(): Promise<{ readonly [state in Job['state']]: number }>;
   /** What is to be done, step by step; steps without unfinished jobs are left out. Reads no ended job. */
   backlog(): Promise<readonly Backlog[]>;
+}
+
+export interface TrainingQuery {
+  readonly limit: number;
+  /** Only lines with a smaller `id` than this. */
+  readonly before?: number;
+  readonly trainer?: string;
+  readonly kind?: TrainingKind;
+}
+
+/** In the order of trainer, class and kind. */
+export interface TrainingCount extends Pick<TrainingLine, 'trainer' | 'class' | 'kind'> {
+  readonly count: number;
 }
 
 export interface Backlog {

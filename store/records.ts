@@ -14,6 +14,7 @@ import type {
   EntryId,
   EnvelopeParams,
   Folder,
+  Inventory,
   JobState,
   Level,
   MessageId,
@@ -23,6 +24,7 @@ import type {
   State,
   Step,
   SummarySection,
+  TrainingKind,
   Uid,
   Verdict,
 } from './model.ts';
@@ -145,6 +147,7 @@ export interface EntryRecord {
   readonly copiedBy?: string;
   readonly waiting: boolean;
   readonly leaveAt?: number;
+  readonly expiresAt?: number;
   readonly flags: Readonly<Record<Level, string>>;
   readonly mod: Readonly<Record<Level, number>>;
   /** Ascending by UID; those that ended before the log begins may be gone. */
@@ -156,6 +159,29 @@ export interface TrainingRecord {
   readonly account: string;
   readonly sha256: string;
   readonly class: 'spam' | 'ham';
+}
+
+/** Messages that none names have no inventory yet. */
+export interface InventoryRecord {
+  readonly kind: 'inventories';
+  readonly messageId: MessageId;
+  readonly inventory: Inventory;
+}
+
+/** A TrainingLine; its kind is called outcome here. */
+export interface TrainingLineRecord {
+  readonly kind: 'trainingLines';
+  readonly id: number;
+  readonly jobKey: string;
+  readonly messageId: MessageId;
+  readonly entryId?: EntryId;
+  readonly at: number;
+  readonly account: string;
+  readonly trainer: string;
+  readonly class: 'spam' | 'ham';
+  readonly outcome: TrainingKind;
+  readonly said: string;
+  readonly user?: string;
 }
 
 /** All lines of one mod-sequence, in their order. */
@@ -219,6 +245,8 @@ export type StoreRecord =
   | JobRecord
   | EntryRecord
   | TrainingRecord
+  | TrainingLineRecord
+  | InventoryRecord
   | ChangeRecord
   | TopRecord
   | RepeatRecord
@@ -239,6 +267,8 @@ export const recordKinds: readonly RecordKind[] = [
   'jobs',
   'entries',
   'trainings',
+  'trainingLines',
+  'inventories',
   'changes',
   'tops',
   'repeats',

@@ -36,6 +36,7 @@ export {
   homeOf,
   inEffect,
   isAction,
+  isTraining,
   type JobStanding,
   type Next,
   placeOf,
@@ -154,6 +155,14 @@ export function shown(entry: Standing, prefix: string): Next {
 /** Its octets are lost: out of every view for good, and nothing more is done with it. */
 export function expires(entry: Standing): Next {
   return leaves(entry, { state: 'expired', cancel: entry.jobs.filter(unfinished).map((job) => job.key) });
+}
+
+/** An entry in Training Requested that nobody took in its time. A copy on Spam or Not Spam was its judgement. */
+export function timeIsUp(entry: Standing): Next {
+  const { copiedBy } = entry;
+  return copiedBy === undefined
+    ? leaves(entry, { state: 'expired' })
+    : leaves(entry, { state: 'trained', dropId: copiedBy, copiedBy: undefined });
 }
 
 /** A released copy's time in view is over. */

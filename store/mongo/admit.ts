@@ -6,6 +6,7 @@
 import { parseFlags } from '../flags.ts';
 import type { EntryId, Uid } from '../model.ts';
 import type { Admitted, NewEntry } from '../port.ts';
+import { expiryOf } from '../standing.ts';
 import { homeOf, placeOf } from '../transitions.ts';
 import type { Batch } from './batch.ts';
 import type { EntryDoc, RepeatDoc } from './documents.ts';
@@ -148,6 +149,7 @@ function makeEntry(
   const size = Buffer.byteLength(prefix) + message.size;
   const flags = parseFlags(entry.flags ?? []);
   const internalDate = entry.internalDate?.getTime() ?? tx.now;
+  const expiresAt = expiryOf(entry, tx.now);
   const allFlags = { recipient: flags, domain: flags, global: flags };
   const document: EntryDoc = {
     _id: entryId,
@@ -166,6 +168,7 @@ function makeEntry(
     heldAt: tx.now,
     ...(linkedTo === undefined ? {} : { linkedTo }),
     waiting: false,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
     flags: allFlags,
     mod: { recipient: modSeq, domain: modSeq, global: modSeq },
     stays: [{ uid, folder, beganAt: tx.now }],

@@ -14,12 +14,14 @@ import type {
   EntryClass,
   EnvelopeParams,
   Folder,
+  Inventory,
   JobState,
   Level,
   Place,
   ReadableFolder,
   State,
   Step,
+  TrainingKind,
   Verdict,
 } from '../model.ts';
 
@@ -129,6 +131,8 @@ export interface EntryDoc {
   readonly copiedBy?: string;
   readonly waiting: boolean;
   readonly leaveAt?: number;
+  /** In Training Requested: it ends then, if it is still held. */
+  readonly expiresAt?: number;
   /** Flags and mod-sequences of each level. */
   readonly flags: Readonly<Record<Level, string>>;
   readonly mod: Readonly<Record<Level, number>>;
@@ -191,6 +195,32 @@ export interface TrainingDoc {
   readonly account: string;
   readonly sha256: string;
   readonly class: 'spam' | 'ham';
+}
+
+/** `trainingLines`: what came of trainings. `_id` is ascending; absent `entryId`: an appended message. */
+export interface TrainingLineDoc {
+  readonly _id: number;
+  readonly jobKey: string;
+  readonly messageId: number;
+  readonly entryId?: number;
+  readonly at: number;
+  readonly account: string;
+  readonly trainer: string;
+  readonly class: 'spam' | 'ham';
+  readonly outcome: TrainingKind;
+  readonly said: string;
+  readonly user?: string;
+}
+
+/** `inventories`: what a message brings along. `_id` is the message's. */
+export interface InventoryDoc {
+  readonly _id: number;
+  readonly inventory: Inventory;
+}
+
+/** `uninventoried`: messages whose inventory was not made yet, by their id. Written with the message. */
+export interface UninventoriedDoc {
+  readonly _id: number;
 }
 
 /** One line of a command in the change log; as in model.Change, without the mod-sequence. */
@@ -261,6 +291,9 @@ export interface Documents {
   readonly drops: DropDoc;
   readonly jobs: JobDoc;
   readonly trainings: TrainingDoc;
+  readonly trainingLines: TrainingLineDoc;
+  readonly inventories: InventoryDoc;
+  readonly uninventoried: UninventoriedDoc;
   readonly changes: ChangeDoc;
   readonly tops: TopDoc;
   readonly accounts: AccountDoc;

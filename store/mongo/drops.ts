@@ -14,7 +14,17 @@ import { LeaseLost } from '../errors.ts';
 import type { ActionFolder, Entry, EntryId, MessageId, ModSeq, ReadableFolder, Scope, Uid } from '../model.ts';
 import type { DropRequest, OpenDrop, Pair, Refusal, Taken } from '../port.ts';
 import { owns, scopeKey } from '../scope.ts';
-import { classOf, dropLeaseMs, lineOf, pieceSize, trainingStep } from '../standing.ts';
+import {
+  classOf,
+  dropLeaseMs,
+  lineOf,
+  noteCalledOff,
+  pieceSize,
+  stepsOfDrop,
+  trainedBy,
+  trainingStep,
+  type Untaught,
+} from '../standing.ts';
 import type { Answer, Onto } from '../transitions.ts';
 import * as rules from '../transitions.ts';
 import type { DropDoc, JobDoc } from './documents.ts';
@@ -75,6 +85,7 @@ async function answersFor(
   const { action, mode, folder } = drop;
   const onto: Onto = {
     action,
+    steps: stepsOfDrop(drop),
     mode,
     folder,
     dropId: drop.id,
@@ -109,6 +120,7 @@ async function carryOut(
   const pairs: Pair[] = [];
   const left: Uid[] = [];
   const taught: number[] = [];
+  const untaught: Untaught = new Map();
   const onto = new Map<string, { uid: Uid; row: LoadedRow }>();
   for (const { asked, row, answer } of answers) {
     if (answer.kind !== 'taken' && answer.kind !== 'known') continue;
@@ -119,13 +131,15 @@ async function carryOut(
       if (written.left !== undefined) left.push(written.left);
       if (written.action !== undefined) onto.set(row.owner, { uid: written.action, row });
       if (answer.next.add.length > 0) taught.push(row.messageId);
+      noteCalledOff(untaught, row, answer.next);
     }
     if (to !== undefined) pairs.push({ from: asked, to });
   }
   // One line an owner, with the highest UID: all that UIDNEXT and an idling client need.
   for (const { uid, row } of onto.values())
     tx.log({ kind: 'drop', ...lineOf(row, uid, drop.action as ActionFolder), account: drop.actor.account });
-  const training = trainingStep(drop.action);
+  for (const [account, messageIds] of untaught) await unteach(tx, account, messageIds);
+  const training = trainingStep(drop);
   if (training && taught.length > 0) await teach(tx, drop.actor.account, classOf(training), taught);
   return { pairs, left };
 }
@@ -222,10 +236,10 @@ export async function rollBackSome(tx: Tx, drop: DropDoc, limit: number): Promis
     const isOver = endAction(tx, row, _id, tx.modSeq());
     if (next) {
       write(tx, row, next);
-      untaught.push(row.messageId);
+      if (trainedBy(row, _id)) untaught.push(row.messageId);
     } else if (isOver) save(tx, row);
   }
-  if (trainingStep(drop.action)) await unteach(tx, drop.account, untaught);
+  await unteach(tx, drop.account, untaught);
   const more = docs.length === limit;
   const update = more
     ? { $set: { lease: '' } }
@@ -242,7 +256,7 @@ export async function appendForTraining(
   message: KeptMessage,
   drop: Omit<DropRequest, 'folder' | 'mode'>,
 ): Promise<{ readonly queued: boolean }> {
-  const step = trainingStep(drop.action);
+  const step = trainingStep(drop);
   if (step === undefined) throw new TypeError(`${drop.action} trains nothing`);
   const { account } = drop.actor;
   const before = await lastClass(tx, account, message.sha256);

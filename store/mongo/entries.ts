@@ -5,6 +5,7 @@ import type { History, ListedEntry, ListQuery } from '../port.ts';
 import { hiddenBit } from '../transitions.ts';
 import type { EntryDoc } from './documents.ts';
 import { dropOf, entryOf, jobOf, messageFields, messageOf } from './nouns.ts';
+import { trainingsOfEntry } from './training-lines.ts';
 import type { Snapshot } from './tx.ts';
 
 /** The condition that an entry belongs to a scope, on a field that an index begins with. */
@@ -63,6 +64,7 @@ export async function history(snapshot: Snapshot, id: EntryId): Promise<History 
     entry && (await snapshot.findOne('messages', { _id: entry.messageId }, { projection: messageFields }));
   if (!message) return undefined;
   const jobs = await snapshot.find('jobs', { entryId: id });
+  const trainings = await trainingsOfEntry(snapshot, entry.messageId, id);
   const dropIds = [...entry.stays, ...jobs, entry].flatMap(({ dropId }) => (dropId === undefined ? [] : [dropId]));
   const drops = await snapshot.find('drops', { _id: { $in: [...new Set(dropIds)] } });
   return {
@@ -78,5 +80,6 @@ export async function history(snapshot: Snapshot, id: EntryId): Promise<History 
       })),
     drops: drops.sort((a, b) => a.createdAt - b.createdAt || (a._id < b._id ? -1 : 1)).map(dropOf),
     jobs: jobs.sort((a, b) => a.createdAt - b.createdAt || a.order - b.order).map(jobOf),
+    trainings,
   };
 }

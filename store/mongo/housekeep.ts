@@ -3,6 +3,7 @@
  * starts from, inside the writing transaction.
  *
  * Queries (filter / sort): drops `nextAt` / nextAt; jobs `dropId, state: ready, dueAt` absent; entries `leaveAt` / leaveAt;
+ * entries `state: held, expiresAt` / expiresAt;
  * jobs `state, step, dueAt` / dueAt; jobs `state, leaseUntil` / leaseUntil.
  */
 import { channel } from 'node:diagnostics_channel';
@@ -23,7 +24,11 @@ const changesMs = 14 * 86_400_000;
 
 export async function housekeep(tx: Tx): Promise<{ readonly more: boolean; readonly nextDueAt?: Date }> {
   // In turn, so that one call does about one unit of work: the next step waits for the caller to come back.
-  const more = (await tendDrop(tx)) || (await endLeaving(tx)) || (await trimChanges(tx, changesMs, pieceSize));
+  const more =
+    (await tendDrop(tx)) ||
+    (await endLeaving(tx)) ||
+    (await endExpired(tx)) ||
+    (await trimChanges(tx, changesMs, pieceSize));
   const next = await nextDue(tx);
   return next === undefined ? { more } : { more, nextDueAt: new Date(next) };
 }
@@ -70,6 +75,14 @@ async function endLeaving(tx: Tx): Promise<boolean> {
   return docs.length === pieceSize;
 }
 
+/** Entries in Training Requested that nobody took in their time. */
+async function endExpired(tx: Tx): Promise<boolean> {
+  const filter = { state: 'held', expiresAt: { $lte: tx.now } } as const;
+  const docs = await tx.find('entries', filter, { sort: { expiresAt: 1 }, limit: pieceSize });
+  for (const row of (await standingsOf(tx, docs)).values()) write(tx, row, rules.timeIsUp(row));
+  return docs.length === pieceSize;
+}
+
 const everyStep: readonly Step[] = ['deliver', 'train-ham', 'train-spam'];
 
 /** When there is something to do next, here or for workers; the past where it is due already. */
@@ -78,6 +91,8 @@ async function nextDue(snapshot: Snapshot): Promise<number | undefined> {
   const times = [
     (await snapshot.findOne('drops', { nextAt: { $gt: 0 } }, { sort: { nextAt: 1 } }))?.nextAt,
     (await snapshot.findOne('entries', { leaveAt: { $gt: 0 } }, { sort: { leaveAt: 1 } }))?.leaveAt,
+    (await snapshot.findOne('entries', { state: 'held', expiresAt: { $gt: 0 } }, { sort: { expiresAt: 1 } }))
+      ?.expiresAt,
     (await snapshot.findOne('jobs', { state: 'leased', leaseUntil: { $gt: now } }, { sort: { leaseUntil: 1 } }))
       ?.leaseUntil,
   ];

@@ -56,6 +56,12 @@ export const indexes: Readonly<Record<CollectionName, readonly Index[]>> = {
     { name: 'stays_by_end', key: { 'stays.endedModSeq': 1 }, sparse: true },
     // housekeep: released copies that are due to leave.
     { name: 'entries_due_to_leave', key: { leaveAt: 1 }, partialFilterExpression: { leaveAt: { $exists: true } } },
+    // housekeep: entries in Training Requested whose time is over.
+    {
+      name: 'entries_to_expire',
+      key: { expiresAt: 1 },
+      partialFilterExpression: { state: 'held', expiresAt: { $exists: true } },
+    },
   ],
   messages: [
     // heldByHash, unteach: messages with the same octets.
@@ -87,6 +93,14 @@ export const indexes: Readonly<Record<CollectionName, readonly Index[]>> = {
     // Export: jobs as they were queued.
     { name: 'jobs_by_order', key: { order: 1 } },
   ],
+  trainingLines: [
+    // noteTraining, trainingsOf, history: the lines of a message, in their order.
+    { name: 'lines_by_message', key: { messageId: 1, _id: 1 } },
+    // trainings, newest first, by the one, the other, or both; trainingStats, by the last one alone.
+    { name: 'lines_by_trainer', key: { trainer: 1, _id: -1 } },
+    { name: 'lines_by_outcome', key: { outcome: 1, _id: -1 } },
+    { name: 'lines_by_both', key: { trainer: 1, outcome: 1, _id: -1, class: 1 } },
+  ],
   notices: [
     // notices.take: an account's notices, oldest first.
     { name: 'notices_by_account', key: { account: 1, _id: 1 } },
@@ -95,6 +109,8 @@ export const indexes: Readonly<Record<CollectionName, readonly Index[]>> = {
   bytes: [],
   repeats: [],
   trainings: [],
+  inventories: [],
+  uninventoried: [],
   changes: [],
   tops: [],
   accounts: [],

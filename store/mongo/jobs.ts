@@ -81,7 +81,7 @@ async function claimable(
   return free.slice(0, limit);
 }
 
-/** Keys of those jobs whose entry has another job of the same step with a lease that its owner may believe in. */
+/** Keys of those jobs whose entry has another job of the same kind with a lease that its owner may believe in. */
 async function runningBeside(tx: Tx, jobs: readonly JobDoc[]): Promise<ReadonlySet<string>> {
   const entryIds = [...new Set(jobs.flatMap((job) => job.entryId ?? []))];
   if (entryIds.length === 0) return new Set();
@@ -101,7 +101,9 @@ async function runningBeside(tx: Tx, jobs: readonly JobDoc[]): Promise<ReadonlyS
   return new Set(jobs.filter(isBeside).map((job) => job._id));
 }
 
-const entryAndStep = (job: JobDoc): string => (job.entryId === undefined ? job._id : `${job.entryId} ${job.step}`);
+/** Of one entry neither two deliveries nor two trainings: what is learned last has to be what was meant last. */
+const entryAndStep = (job: JobDoc): string =>
+  job.entryId === undefined ? job._id : `${job.entryId} ${job.step === 'deliver'}`;
 
 function onePerEntryAndStep(jobs: readonly JobDoc[]): readonly JobDoc[] {
   const seen = new Set<string>();
@@ -265,12 +267,13 @@ export async function backlog(snapshot: Snapshot): Promise<readonly Backlog[]> {
 const trainings: readonly Step[] = ['train-ham', 'train-spam'];
 
 /** Only the last training of an entry: what it took the place of is not learned after it. */
-export async function retryUntrained(tx: Tx): Promise<number> {
+export async function retryUntrained(tx: Tx, { failed = false }: { readonly failed?: boolean } = {}): Promise<number> {
   const untrained = await tx.find('jobs', {
     step: { $in: [...trainings] },
     $or: [
       { state: 'done', outcome: noTrainer },
       { state: 'cancelled', outcome: restoredOutcome },
+      ...(failed ? [{ state: 'failed' as const }] : []),
     ],
   });
   if (untrained.length === 0) return 0;

@@ -10,6 +10,7 @@ import type { NewMessage, PackedSections, StoredBytes } from '../port.ts';
 import type { Connection } from './connect.ts';
 import type { MessageDoc, MessageIdsDoc } from './documents.ts';
 import { translated } from './fault.ts';
+import { awaitInventory } from './inventories.ts';
 import { messageFields, messageOf } from './nouns.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
@@ -142,6 +143,7 @@ export class Arrivals {
     await this.#connection
       .collection('messages')
       .replaceOne({ _id: id }, documentOf(id, message, this.#connection.clock.now), { upsert: true });
+    await awaitInventory(this.#connection, id);
     return id;
   }
 
@@ -180,6 +182,10 @@ export class Arrivals {
       ),
       this.#connection.collection('bytes').insertMany(
         taken.map(({ id, octets }) => ({ _id: id, bytes: new Binary(octets) })),
+        options,
+      ),
+      this.#connection.collection('uninventoried').insertMany(
+        taken.map(({ id }) => ({ _id: id })),
         options,
       ),
     ]);
@@ -240,6 +246,9 @@ export async function removeMessages(connection: Connection, ids: readonly numbe
   const filter = { _id: { $in: [...ids] } };
   await Promise.all([
     connection.collection('bytes').deleteMany(filter),
+    connection.collection('uninventoried').deleteMany(filter),
+    connection.collection('inventories').deleteMany(filter),
+    connection.collection('trainingLines').deleteMany({ messageId: { $in: [...ids] } }),
     largeChunks(connection).deleteMany({ files_id: { $in: [...ids] } }),
     connection.db.collection<{ _id: number }>('large.files').deleteMany(filter),
   ]);

@@ -10,8 +10,11 @@ import type { NumbersDoc } from './documents.ts';
 import { codeOf, duplicateKey } from './fault.ts';
 import { indexes } from './indexes.ts';
 
-/** Counts the shapes that the documents have had. */
-const schema = 1;
+/**
+ * Counts the shapes that the documents have had. Nobody with an older program may use the store while it is brought up to
+ * date, or later: what such a one writes has the older shape.
+ */
+const schema = 2;
 const leaseMs = 30_000;
 const waitMs = 60_000;
 const namespaceExists = 48;
@@ -27,7 +30,7 @@ export async function migrate(connection: Connection): Promise<NumbersDoc> {
   const locks = connection.db.collection<LockDoc>('numbers');
   for (const deadline = performance.now() + waitMs; ; await pause(50)) {
     const found = await numbersOf(connection);
-    if (found) return found;
+    if (found?.schema === schema) return found;
     if (performance.now() > deadline)
       throw new StoreBusy('The store is being brought up to date by another process; try again when that is done');
     if (!(await lock())) continue;
@@ -72,8 +75,36 @@ const entryShape = {
   ...{ place: { $type: 'string' }, state: { $type: 'string' } },
 };
 
+/** From the schema before each: what it takes besides collections and indexes. May be run again. */
+const upgrades: Readonly<Record<number, (connection: Connection) => Promise<void>>> = { 1: awaitInventories };
+
+const idsAtOnce = 10_000;
+
+/** All messages that are there are without an inventory. */
+async function awaitInventories(connection: Connection): Promise<void> {
+  for (let after = 0; ; ) {
+    const ids = await connection
+      .collection('messages')
+      .find({ _id: { $gt: after } }, { projection: { _id: 1 } })
+      .sort({ _id: 1 })
+      .limit(idsAtOnce)
+      .toArray();
+    if (ids.length === 0) return;
+    try {
+      await connection.collection('uninventoried').insertMany(
+        ids.map(({ _id }) => ({ _id })),
+        { ordered: false },
+      );
+    } catch (error) {
+      if (codeOf(error) !== duplicateKey) throw error; // this far somebody came before
+    }
+    after = ids.at(-1)!._id;
+  }
+}
+
 /** Each step may have been done before by somebody who did not come to the end. */
-async function build({ db, clock }: Connection): Promise<void> {
+async function build(connection: Connection): Promise<void> {
+  const { db, clock } = connection;
   const make = async (name: string, validator?: Document): Promise<void> => {
     try {
       await db.createCollection(name, validator && { validator });
@@ -91,13 +122,17 @@ async function build({ db, clock }: Connection): Promise<void> {
   await make('large.chunks');
   await db.collection('large.files').createIndex({ filename: 1, uploadDate: 1 });
   await db.collection('large.chunks').createIndex({ files_id: 1, n: 1 }, { unique: true });
+  const numbers = db.collection<NumbersDoc>('numbers');
+  const before = await numbersOf(connection);
+  for (let from = before?.schema ?? schema; from < schema; from += 1) {
+    await upgrades[from]?.(connection);
+    await numbers.updateOne({ _id: 'numbers', schema: from }, { $set: { schema: from + 1 } });
+  }
   // The second of the installation: non-zero, and larger than that of any store before it (RFC 3501 §2.3.1.1).
   const uidValidity = Math.max(1, Math.trunc(clock.now / 1000));
-  await db
-    .collection<NumbersDoc>('numbers')
-    .updateOne(
-      { _id: 'numbers' },
-      { $setOnInsert: { schema, uidValidity, uid: 0, modSeq: 1, job: 0, trimmed: 0 } },
-      { upsert: true },
-    );
+  await numbers.updateOne(
+    { _id: 'numbers' },
+    { $setOnInsert: { schema, uidValidity, uid: 0, modSeq: 1, job: 0, trimmed: 0 } },
+    { upsert: true },
+  );
 }

@@ -21,6 +21,7 @@ export function entryOf(doc: EntryDoc): Entry {
     heldAt: new Date(doc.heldAt),
     ...(doc.linkedTo === undefined ? {} : { linkedTo: doc.linkedTo as EntryId }),
     ...(doc.dropId === undefined ? {} : { dropId: doc.dropId }),
+    ...(doc.expiresAt === undefined ? {} : { expiresAt: new Date(doc.expiresAt) }),
   };
 }
 

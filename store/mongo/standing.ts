@@ -142,6 +142,7 @@ export function write(tx: Tx, row: LoadedRow, next: Next, taker?: Taker): Writte
     doc = { ...rest, prefix, size, mod: modOf(tx) };
     if (begins && written.stay !== undefined) {
       doc = { ...doc, uid: written.stay, folder: begins.folder };
+      if (begins.folder === 'training') doc = wanted(doc, tx.now);
       // A discard and a restore have no action folder: the stay in the readable one is what the drop stands for.
       stays.push(newStay(tx, row, written.stay, begins.folder, next.onto ? undefined : taker));
       const line = lineOf(row, written.stay, begins.folder);
@@ -193,6 +194,12 @@ function withFields(doc: EntryDoc, next: Next): EntryDoc {
     ...(next.copiedBy === undefined ? {} : { copiedBy: next.copiedBy }),
     ...(next.leaveAt === undefined ? {} : { leaveAt: next.leaveAt }),
   };
+}
+
+/** Brought back after its time: somebody wants it. */
+function wanted(doc: EntryDoc, now: number): EntryDoc {
+  const { expiresAt, ...rest } = doc;
+  return expiresAt !== undefined && expiresAt <= now ? rest : doc;
 }
 
 function modOf(tx: Tx): EntryDoc['mod'] {

@@ -2,7 +2,6 @@
  * The Store of the MongoDB driver: commands go through one queue into shared transactions, reads ask the server at once. No
  * thread is needed: the driver waits for sockets, and what is computed here is little.
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreRefused, StoreUnavailable } from '../errors.ts';
 import type { ReadableFolder, Scope } from '../model.ts';
@@ -23,6 +22,7 @@ import type {
   ViewSnapshot,
   Views,
 } from '../port.ts';
+import { begin } from '../standing.ts';
 import * as accounts from './accounts.ts';
 import { type Admission, type AdmissionAnswer, admitTogether } from './admit.ts';
 import { changesEnd, changesSince, Watchers } from './changes.ts';
@@ -34,6 +34,7 @@ import { expunge } from './expunge.ts';
 import { translated } from './fault.ts';
 import { setFlags } from './flags.ts';
 import { housekeep } from './housekeep.ts';
+import { getInventory, putInventory, withoutInventory } from './inventories.ts';
 import * as jobs from './jobs.ts';
 import * as messages from './messages.ts';
 import { migrate } from './migrate.ts';
@@ -41,6 +42,7 @@ import { putBytes, readBytes } from './put.ts';
 import { Queue } from './queue.ts';
 import { readOne, readTogether } from './reading.ts';
 import { sweep } from './sweep.ts';
+import { noteTraining, trainingStats, trainings, trainingsOf } from './training-lines.ts';
 import { MongoUpkeep } from './upkeep.ts';
 import { importMark } from './upkeep-records.ts';
 import { loadView, prefixes, top } from './views.ts';
@@ -99,6 +101,9 @@ class MongoStore implements Store {
     get: (id) => readOne(this.#connection, (snapshot) => messages.getMessage(snapshot, id)),
     filterBlock: (id) => readOne(this.#connection, (snapshot) => messages.filterBlock(snapshot, id)),
     summaries: (ids, sections) => readOne(this.#connection, (snapshot) => messages.summaries(snapshot, ids, sections)),
+    withoutInventory: (limit) => readOne(this.#connection, (snapshot) => withoutInventory(snapshot, limit)),
+    putInventory: (id, inventory) => translated(() => putInventory(this.#connection, id, inventory)),
+    inventory: (id) => readOne(this.#connection, (snapshot) => getInventory(snapshot, id)),
   };
 
   readonly entries: Entries = {
@@ -112,7 +117,7 @@ class MongoStore implements Store {
   };
 
   readonly drops: Drops = {
-    begin: (request) => ({ ...request, id: randomUUID(), lease: randomUUID() }),
+    begin,
     take: (drop, uids, options) => this.#queue.run('drops.take', (tx) => drops.take(tx, drop, uids, options)),
     seal: (drop) => this.#queue.run('drops.seal', (tx) => drops.seal(tx, drop)),
     rollBack: async (drop) => {
@@ -151,7 +156,11 @@ class MongoStore implements Store {
     release: (job) => this.#queue.run('jobs.release', (tx) => jobs.release(tx, job)),
     get: (key) => readOne(this.#connection, (snapshot) => jobs.get(snapshot, key)),
     ofDrop: (dropId) => readOne(this.#connection, (snapshot) => jobs.ofDrop(snapshot, dropId)),
-    retryUntrained: () => this.#queue.run('jobs.retryUntrained', (tx) => jobs.retryUntrained(tx)),
+    retryUntrained: (options) => this.#queue.run('jobs.retryUntrained', (tx) => jobs.retryUntrained(tx, options)),
+    noteTraining: (job, line) => this.#queue.run('jobs.noteTraining', (tx) => noteTraining(tx, job, line)),
+    trainingsOf: (messageId) => readOne(this.#connection, (snapshot) => trainingsOf(snapshot, messageId)),
+    trainings: (query) => readOne(this.#connection, (snapshot) => trainings(snapshot, query)),
+    trainingStats: () => readOne(this.#connection, (snapshot) => trainingStats(snapshot)),
     counts: () => readTogether(this.#connection, (snapshot) => jobs.counts(snapshot)),
     backlog: () => readTogether(this.#connection, (snapshot) => jobs.backlog(snapshot)),
   };

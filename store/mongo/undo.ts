@@ -8,7 +8,7 @@ import type { ActionFolder, ActionName, Actor, Folder, ModSeq, ReadableFolder, S
 import { stepsOf } from '../model.ts';
 import type { Pair, Refusal, Taken, UidRange } from '../port.ts';
 import { owns } from '../scope.ts';
-import { trainingStep } from '../standing.ts';
+import { trainedBy } from '../standing.ts';
 import type { Target } from '../transitions.ts';
 import * as rules from '../transitions.ts';
 import type { EntryDoc } from './documents.ts';
@@ -53,7 +53,7 @@ export async function undo(
     const { stay } = write(tx, row, undone.next);
     if (stay !== undefined) pairs.push({ from: uid, to: stay });
     left.push(uid);
-    if (trainingStep(target.action)) untaught.push(row.messageId);
+    if (trainedBy(row, target.dropId)) untaught.push(row.messageId);
   }
   await unteach(tx, actor.account, untaught);
   return { pairs, left, refused, unknown: [], modSeq: tx.takenModSeq as ModSeq };

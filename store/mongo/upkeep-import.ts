@@ -12,6 +12,7 @@ import type { FactRecord, MessageRecord, NumbersRecord } from '../records.ts';
 import type { Connection } from './connect.ts';
 import type { Documents, DropDoc, MessageDoc, MessageIdsDoc } from './documents.ts';
 import { translated } from './fault.ts';
+import { awaitInventory } from './inventories.ts';
 import { chunkSize, largeChunks } from './messages.ts';
 import type { Queue } from './queue.ts';
 import { documentOf, importMark, type PlainKind, recordOf } from './upkeep-records.ts';
@@ -19,7 +20,7 @@ import { documentOf, importMark, type PlainKind, recordOf } from './upkeep-recor
 /** Emptied by each try. */
 const facts = [
   ...['drops', 'jobs', 'entries', 'trainings', 'changes', 'tops', 'repeats', 'accounts', 'notices', 'settings'],
-  'helpTexts',
+  ...['helpTexts', 'trainingLines', 'inventories', 'uninventoried'],
 ] as const;
 const octets = ['messages', 'bytes', 'uploads', 'large.files', 'large.chunks'];
 
@@ -83,11 +84,15 @@ class MongoImport implements Import {
     const document = documentOf(record, new Map()) as unknown as MessageDoc;
     if (id <= this.#lastLeft) {
       const left = await this.#connection.collection('messages').findOne({ _id: id });
-      if (left && isDeepStrictEqual(recordOf('messages', left), recordOf('messages', document))) return 'there';
+      if (left && isDeepStrictEqual(recordOf('messages', left), recordOf('messages', document))) {
+        await awaitInventory(this.#connection, id);
+        return 'there';
+      }
       await this.#prune(id - 1, id + 1);
     }
     await this.#octets(record, source());
     await this.#connection.collection('messages').insertOne(document);
+    await awaitInventory(this.#connection, id);
     return 'kept';
   }
 
@@ -161,17 +166,25 @@ class MongoImport implements Import {
         drops.set(drop._id, drop);
     const documents = records.map((record) => documentOf(record, drops)) as unknown as Documents[PlainKind][];
     await this.#connection.db.collection<{ _id: number }>(kind).insertMany(documents as never);
+    if (kind === 'inventories')
+      await this.#connection
+        .collection('uninventoried')
+        .deleteMany({ _id: { $in: documents.map((document) => document._id as number) } });
   }
 
   async #numbers(record: NumbersRecord): Promise<void> {
     const { uidValidity, lastUid: uid, lastModSeq: modSeq, lastMessageId, trimmedModSeq: trimmed } = record;
     const [last] = await this.#connection.collection('jobs').find({}).sort({ order: -1 }).limit(1).toArray();
+    const [line] = await this.#connection.collection('trainingLines').find({}).sort({ _id: -1 }).limit(1).toArray();
     await this.#connection.db
       .collection<MessageIdsDoc>('numbers')
       .updateOne({ _id: 'messageIds' }, { $set: { last: lastMessageId, imported: lastMessageId } }, { upsert: true });
     await this.#connection
       .collection('numbers')
-      .updateOne({ _id: 'numbers' }, { $set: { uidValidity, uid, modSeq, trimmed, job: last?.order ?? 0 } });
+      .updateOne(
+        { _id: 'numbers' },
+        { $set: { uidValidity, uid, modSeq, trimmed, job: Math.max(last?.order ?? 0, line?._id ?? 0) } },
+      );
   }
 
   async finish({ uidValidity }: { readonly uidValidity?: number } = {}): Promise<void> {

@@ -22,6 +22,8 @@ const keys = {
   notices: 'id',
   settings: 'name',
   helpTexts: 'account',
+  trainingLines: 'id',
+  inventories: 'messageId',
 } as const;
 
 export const topKey = (folder: string, scope: string): string => `${folder} ${scope}`;

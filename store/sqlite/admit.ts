@@ -5,6 +5,7 @@
 import { parseFlags } from '../flags.ts';
 import type { EntryId, MessageId, Uid } from '../model.ts';
 import type { Admitted, NewEntry } from '../port.ts';
+import { expiryOf } from '../standing.ts';
 import { homeOf, placeOf } from '../transitions.ts';
 import { handBack } from './handback.ts';
 import { type ArrivedMessage, giveUp, keepMessage } from './messages.ts';
@@ -87,8 +88,8 @@ function makeEntry(
   const internalDate = entry.internalDate?.getTime() ?? tx.now;
   tx.sql(
     `INSERT INTO entries (id, message_id, owner, owner_domain, recipient, orcpt, direction, class, place, state, uid,
-      folder, prefix, size, verdict, internal_date, held_at, linked_to, flags_r, flags_d, flags_g, mod_r, mod_d, mod_g)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      folder, prefix, size, verdict, internal_date, held_at, linked_to, expires_at, flags_r, flags_d, flags_g, mod_r, mod_d, mod_g)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   ).run(
     entryId,
     messageId,
@@ -107,6 +108,7 @@ function makeEntry(
     internalDate,
     tx.now,
     linkedTo ?? null,
+    expiryOf(entry, tx.now) ?? null,
     flags,
     flags,
     flags,

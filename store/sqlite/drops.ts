@@ -25,7 +25,18 @@ import type {
 import { stepsOf } from '../model.ts';
 import type { DropRequest, OpenDrop, Pair, Refusal, Taken, UidRange } from '../port.ts';
 import { owns, scopeKey } from '../scope.ts';
-import { classOf, dropLeaseMs, lineOf, pieceSize, type StandingRow, trainingStep } from '../standing.ts';
+import {
+  classOf,
+  dropLeaseMs,
+  lineOf,
+  noteCalledOff,
+  pieceSize,
+  type StandingRow,
+  stepsOfDrop,
+  trainedBy,
+  trainingStep,
+  type Untaught,
+} from '../standing.ts';
 import type { Answer, Onto } from '../transitions.ts';
 import * as rules from '../transitions.ts';
 import { type ArrivedMessage, giveUp, keepMessage } from './messages.ts';
@@ -133,6 +144,7 @@ function answersFor(
   const { action, mode, folder } = drop;
   const onto: Onto = {
     action,
+    steps: stepsOfDrop(drop),
     mode,
     folder,
     dropId: drop.id,
@@ -161,6 +173,7 @@ function carryOut(
   const pairs: Pair[] = [];
   const left: Uid[] = [];
   const taught: number[] = [];
+  const untaught: Untaught = new Map();
   const onto = new Map<string, { uid: Uid; row: StandingRow }>();
   for (const { asked, row, answer } of answers) {
     if (answer.kind !== 'taken' && answer.kind !== 'known') continue;
@@ -171,13 +184,15 @@ function carryOut(
       if (written.left !== undefined) left.push(written.left);
       if (written.action !== undefined) onto.set(row.owner, { uid: written.action, row });
       if (answer.next.add.length > 0) taught.push(row.messageId);
+      noteCalledOff(untaught, row, answer.next);
     }
     if (to !== undefined) pairs.push({ from: asked, to });
   }
   // One line an owner, with the highest UID: all that UIDNEXT and an idling client need.
   for (const { uid, row } of onto.values())
     tx.log({ kind: 'drop', ...lineOf(row, uid, drop.action as ActionFolder), account: drop.actor.account });
-  const training = trainingStep(drop.action);
+  for (const [account, messageIds] of untaught) unteach(tx, account, messageIds);
+  const training = trainingStep(drop);
   if (training && taught.length > 0)
     tx.sql(text.teach).run(drop.actor.account, classOf(training), JSON.stringify(taught));
   return { pairs, left };
@@ -255,12 +270,12 @@ export function rollBackSome(tx: Tx, drop: DropStanding, limit: number): boolean
     const next = target && rules.rollBack(row, target);
     if (next) {
       write(tx, row, next);
-      untaught.push(row.messageId);
+      if (trainedBy(row, drop.id)) untaught.push(row.messageId);
     }
     // Whatever became of the entry otherwise: its stay on the action folder stands for nothing now.
     tx.sql(text.endOfDrop).run(tx.now, tx.modSeq(), drop.id, row.id);
   }
-  if (trainingStep(drop.action)) unteach(tx, drop.account, untaught);
+  unteach(tx, drop.account, untaught);
   if (ids.length === limit) return true;
   tx.sql(text.rolledBack).run(tx.now, drop.id);
   return false;
@@ -321,7 +336,7 @@ export function undo(
     const { stay } = write(tx, row, undone.next);
     if (stay !== undefined) pairs.push({ from: uid, to: stay });
     left.push(uid);
-    if (trainingStep(target.action)) untaught.push(row.messageId);
+    if (trainedBy(row, target.dropId)) untaught.push(row.messageId);
   }
   unteach(tx, actor.account, untaught);
   return { pairs, left, refused, unknown: [], modSeq: tx.takenModSeq as ModSeq };
@@ -391,7 +406,7 @@ export function appendForTraining(
   message: ArrivedMessage,
   drop: Omit<DropRequest, 'folder' | 'mode'>,
 ): { readonly queued: boolean } {
-  const step = trainingStep(drop.action);
+  const step = trainingStep(drop);
   if (step === undefined) throw new TypeError(`${drop.action} trains nothing`);
   const { account } = drop.actor;
   // For whoever has the folder open; nothing of it is in any view, so the line is about no message.

@@ -13,6 +13,7 @@ import {
   rowToJob,
   rowToMessage,
 } from './rows.ts';
+import { trainingsOfEntry } from './trainings.ts';
 import type { Snapshot } from './tx.ts';
 
 export { type EntryRow, rowToEntry } from './rows.ts';
@@ -89,5 +90,6 @@ export function history(snapshot: Snapshot, id: EntryId): History | undefined {
     })),
     drops: drops.map(rowToDrop),
     jobs: jobs.map(rowToJob),
+    trainings: trainingsOfEntry(snapshot, row.message_id, id),
   };
 }

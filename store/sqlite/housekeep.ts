@@ -30,10 +30,12 @@ const text = {
     WHERE key > ?1 || '/' AND key < ?1 || '0' AND due_at IS NULL AND state = 'ready' LIMIT ?3)`,
   ripe: 'UPDATE drops SET ripe_at = ? WHERE id = ?',
   leaving: 'SELECT id FROM entries WHERE leave_at <= ? ORDER BY leave_at LIMIT ?',
+  expiring: "SELECT id FROM entries WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at LIMIT ?",
   next: `SELECT min(at) AS at FROM (
     SELECT min(lease_until) AS at FROM drops WHERE sealed_at IS NULL AND rolled_back_at IS NULL UNION ALL
     SELECT min(sealed_at + undo_ms) FROM drops WHERE sealed_at IS NOT NULL AND ripe_at IS NULL UNION ALL
     SELECT min(leave_at) FROM entries WHERE leave_at IS NOT NULL UNION ALL
+    SELECT min(expires_at) FROM entries WHERE expires_at IS NOT NULL AND state = 'held' UNION ALL
     SELECT min(due_at) FROM jobs WHERE state = 'ready' AND step = 'deliver' AND due_at > ?1 UNION ALL
     SELECT min(due_at) FROM jobs WHERE state = 'ready' AND step = 'train-ham' AND due_at > ?1 UNION ALL
     SELECT min(due_at) FROM jobs WHERE state = 'ready' AND step = 'train-spam' AND due_at > ?1 UNION ALL
@@ -46,6 +48,7 @@ export function housekeep(tx: Tx): { readonly more: boolean; readonly nextDueAt?
     endAbandoned(tx) ||
     ripen(tx) ||
     endLeaving(tx) ||
+    endExpired(tx) ||
     sweepUploads(tx, uploadsMs, 20) ||
     trimChanges(tx, changesMs, pieceSize);
   const next = nextDue(tx);
@@ -82,6 +85,16 @@ function endLeaving(tx: Tx): boolean {
     .map((row: { id: number }) => row.id);
   if (ids.length > 0) steps.leaving.publish(ids);
   for (const row of load(tx, ids).values()) write(tx, row, rules.leavesView(row));
+  return ids.length === pieceSize;
+}
+
+/** Entries in Training Requested that nobody took in their time. */
+function endExpired(tx: Tx): boolean {
+  const ids: number[] = tx
+    .sql(text.expiring)
+    .all(tx.now, pieceSize)
+    .map((row: { id: number }) => row.id);
+  for (const row of load(tx, ids).values()) write(tx, row, rules.timeIsUp(row));
   return ids.length === pieceSize;
 }
 

@@ -15,8 +15,9 @@ import { type JobRow, rowToJob } from './rows.ts';
 import { loadOne, write } from './standing.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
-const nobodyRunsIt = `NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND +o.step = j.step
-    AND o.key <> j.key AND +o.lease_until > ?1 AND +o.state IN ('leased', 'cancelled'))`;
+/** Of one entry neither two deliveries nor two trainings: what is learned last has to be what was meant last. */
+const nobodyRunsIt = `NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id
+    AND (o.step = 'deliver') = (j.step = 'deliver') AND o.key <> j.key AND +o.lease_until > ?1 AND +o.state IN ('leased', 'cancelled'))`;
 
 const text = {
   lost: `SELECT j.key FROM jobs j INDEXED BY jobs_leased WHERE j.state = 'leased' AND j.lease_until <= ?1
@@ -43,10 +44,12 @@ const text = {
   get: 'SELECT * FROM jobs WHERE key = ?',
   ofDrop: "SELECT * FROM jobs WHERE key > ?1 || '/' AND key < ?1 || '0' ORDER BY created_at, rowid",
   // Only the last training of an entry: what it took the place of is not learned after it.
-  retry: `UPDATE jobs AS j SET state = 'ready', due_at = ?1, created_at = ?1, ended_at = NULL, outcome = NULL,
+  retry: (
+    failed: boolean,
+  ) => `UPDATE jobs AS j SET state = 'ready', due_at = ?1, created_at = ?1, ended_at = NULL, outcome = NULL,
     attempts = 0
     WHERE j.step IN ('train-ham', 'train-spam') AND (j.state = 'done' AND j.outcome = '${noTrainer}'
-      OR j.state = 'cancelled' AND j.outcome = '${restoredOutcome}')
+      OR j.state = 'cancelled' AND j.outcome = '${restoredOutcome}'${failed ? " OR j.state = 'failed'" : ''})
     AND EXISTS (SELECT 1 FROM messages m WHERE m.id = j.message_id)
     AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.entry_id = j.entry_id AND o.step <> 'deliver'
       AND (o.state <> 'cancelled' OR o.outcome = '${restoredOutcome}') AND o.rowid > j.rowid)`,
@@ -142,8 +145,8 @@ export function ofDrop(snapshot: Snapshot, dropId: string): readonly Job[] {
   return rows.map(rowToJob);
 }
 
-export function retryUntrained(tx: Tx): number {
-  return Number(tx.sql(text.retry).run(tx.now).changes);
+export function retryUntrained(tx: Tx, { failed = false }: { readonly failed?: boolean } = {}): number {
+  return Number(tx.sql(text.retry(failed)).run(tx.now).changes);
 }
 
 export function counts(snapshot: Snapshot): { readonly [state in JobState]: number } {

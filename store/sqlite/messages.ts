@@ -91,6 +91,7 @@ export function keepMessage(tx: Tx, message: ArrivedMessage): MessageId {
     `INSERT INTO summaries (message_id, common_fields, envelope, body_structure, body, parts)
       VALUES (?, ?, ?, ?, ?, ?)`,
   ).run(id, summary.commonFields, summary.envelope, summary.bodyStructure, summary.body, summary.parts);
+  tx.sql('INSERT INTO uninventoried (message_id) VALUES (?)').run(id);
   return id;
 }
 

@@ -6,8 +6,10 @@ import { getAccount, getSetting, hasNotices, listAccounts } from './accounts.ts'
 import { changesEnd, changesSince } from './changes.ts';
 import { earlierPairs, heldByHash, undoable } from './drops.ts';
 import { entryByUid, getEntry, history, listEntries } from './entries.ts';
+import { getInventory, withoutInventory } from './inventories.ts';
 import { backlog, counts, get as getJob, ofDrop } from './jobs.ts';
 import { filterBlock, getMessage, readPiece, summaries } from './messages.ts';
+import { trainingStats, trainings, trainingsOf } from './trainings.ts';
 import { count as countRecords } from './upkeep-export.ts';
 import { isThere } from './upkeep-import.ts';
 import { loadView, prefixes, top } from './views.ts';
@@ -17,6 +19,8 @@ export const readerMethods = {
   'messages.get': getMessage,
   'messages.filterBlock': filterBlock,
   'messages.summaries': summaries,
+  'messages.withoutInventory': withoutInventory,
+  'messages.inventory': getInventory,
   'entries.get': getEntry,
   'entries.byUid': entryByUid,
   'entries.list': listEntries,
@@ -28,6 +32,9 @@ export const readerMethods = {
   'jobs.ofDrop': ofDrop,
   'jobs.counts': counts,
   'jobs.backlog': backlog,
+  'jobs.trainingsOf': trainingsOf,
+  'jobs.trainings': trainings,
+  'jobs.trainingStats': trainingStats,
   'changes.since': changesSince,
   'changes.end': changesEnd,
   'views.load': loadView,

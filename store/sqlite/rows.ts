@@ -27,6 +27,7 @@ export interface EntryRow {
   readonly copied_by: string | null;
   readonly waiting: number;
   readonly leave_at: number | null;
+  readonly expires_at: number | null;
   readonly flags_r: string;
   readonly flags_d: string;
   readonly flags_g: string;
@@ -53,6 +54,7 @@ export function rowToEntry(row: EntryRow): Entry {
     heldAt: new Date(row.held_at),
     ...(row.linked_to === null ? {} : { linkedTo: row.linked_to }),
     ...(row.drop_id === null ? {} : { dropId: row.drop_id }),
+    ...(row.expires_at === null ? {} : { expiresAt: new Date(row.expires_at) }),
   };
 }
 

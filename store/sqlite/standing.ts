@@ -49,6 +49,8 @@ const text = {
   moves: `UPDATE entries SET state = ?, place = ?, waiting = ?, hidden = ?, drop_id = ?, copied_by = ?, leave_at = ?,
     flags_r = ?, flags_d = ?, flags_g = ?, uid = ?, folder = ?, prefix = ?, size = ?, mod_r = ?15, mod_d = ?15,
     mod_g = ?15 WHERE id = ?16`,
+  // Brought back after its time: somebody wants it.
+  stays: 'UPDATE entries SET expires_at = NULL WHERE id = ? AND expires_at <= ?',
   endStay: 'UPDATE stays SET ended_at = ?, ended_mod_seq = ? WHERE uid = ? AND ended_at IS NULL',
   keepOldPrefix: 'UPDATE stays SET prefix = ? WHERE entry_id = ? AND prefix IS NULL AND ended_at IS NOT NULL',
   beginStay: `INSERT INTO stays (uid, entry_id, folder, owner, began_at, drop_id, from_uid, was_state, was_drop_id, was_copied_by)
@@ -161,6 +163,7 @@ export function write(tx: Tx, row: StandingRow, next: Next, taker?: Taker): Writ
       tx.modSeq(),
       row.id,
     );
+    if (begins?.folder === 'training') tx.sql(text.stays).run(row.id, tx.now);
     if (begins && written.stay !== undefined) {
       // A discard and a restore have no action folder: the stay in the readable one is what the drop stands for.
       beginStay(tx, row, written.stay, begins.folder, next.onto ? undefined : taker);

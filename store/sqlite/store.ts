@@ -2,7 +2,6 @@
  * The Store of the SQLite driver as the main thread has it: no query runs here, every method is a call to the writer thread
  * or to a reader (docs/decisions/0002-sqlite-threads.md).
  */
-import { randomUUID } from 'node:crypto';
 import { StoreRefused, StoreUnavailable } from '../errors.ts';
 import type { ModSeq } from '../model.ts';
 import { undoInPieces } from '../pieces.ts';
@@ -20,6 +19,7 @@ import type {
   Views,
   WatchOptions,
 } from '../port.ts';
+import { begin } from '../standing.ts';
 import type { ThreadOptions } from './connect.ts';
 import type { ArrivedMessage } from './messages.ts';
 import type { AnswerOf, ArgsOf, Opened } from './protocol.ts';
@@ -140,6 +140,9 @@ class SqliteStore implements Store {
     get: (id) => this.#read('messages.get', id),
     filterBlock: (id) => this.#read('messages.filterBlock', id),
     summaries: (ids, sections) => this.#read('messages.summaries', ids, sections),
+    withoutInventory: (limit) => this.#read('messages.withoutInventory', limit),
+    putInventory: (id, inventory) => this.#write('messages.putInventory', id, inventory),
+    inventory: (id) => this.#read('messages.inventory', id),
   };
 
   readonly entries: Entries = {
@@ -156,7 +159,7 @@ class SqliteStore implements Store {
   };
 
   readonly drops: Drops = {
-    begin: (request) => ({ ...request, id: randomUUID(), lease: randomUUID() }),
+    begin,
     take: (drop, uids, options) => this.#write('drops.take', drop, uids, options),
     seal: (drop) => this.#write('drops.seal', drop),
     rollBack: async (drop) => {
@@ -183,7 +186,11 @@ class SqliteStore implements Store {
     release: (job) => this.#write('jobs.release', job),
     get: (key) => this.#read('jobs.get', key),
     ofDrop: (dropId) => this.#read('jobs.ofDrop', dropId),
-    retryUntrained: () => this.#write('jobs.retryUntrained'),
+    retryUntrained: (options) => this.#write('jobs.retryUntrained', options),
+    noteTraining: (job, line) => this.#write('jobs.noteTraining', job, line),
+    trainingsOf: (messageId) => this.#read('jobs.trainingsOf', messageId),
+    trainings: (query) => this.#read('jobs.trainings', query),
+    trainingStats: () => this.#read('jobs.trainingStats'),
     counts: () => this.#read('jobs.counts'),
     backlog: () => this.#read('jobs.backlog'),
   };

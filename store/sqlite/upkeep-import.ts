@@ -25,7 +25,7 @@ const chunkIds = 65536;
 /** Emptied by each try, what names others before what is named. */
 const facts = [
   ...['jobs', 'stays', 'entries', 'drops', 'trainings', 'changes', 'tops', 'repeats', 'accounts', 'notices'],
-  ...['settings', 'help_texts'],
+  ...['settings', 'help_texts', 'training_lines', 'inventories', 'uninventoried'],
 ];
 
 const isMarked = (snapshot: Snapshot): boolean =>
@@ -56,6 +56,8 @@ export function prune(tx: Tx, after: number, before: number): void {
   const last = Math.min(before * chunkIds, Number.MAX_SAFE_INTEGER);
   tx.sql('DELETE FROM chunks WHERE id >= ? AND id < ?').run((after + 1) * chunkIds, last);
   tx.sql('DELETE FROM summaries WHERE message_id > ? AND message_id < ?').run(after, before);
+  for (const name of ['training_lines', 'inventories', 'uninventoried'])
+    tx.sql(`DELETE FROM ${name} WHERE message_id > ? AND message_id < ?`).run(after, before);
   tx.sql('DELETE FROM messages WHERE id > ? AND id < ?').run(after, before);
 }
 
@@ -112,5 +114,9 @@ export function finishImport(tx: Tx, uidValidity: number | undefined): void {
   const numbers: { last_mod_seq: number } = tx.sql('SELECT last_mod_seq FROM counters WHERE id = 1').get();
   if (!isMarked(tx) || numbers.last_mod_seq === 0) throw new StoreRefused('Nothing was written that could be finished');
   if (uidValidity !== undefined) tx.sql('UPDATE counters SET uid_validity = ?').run(uidValidity);
+  tx.sql(
+    `INSERT OR IGNORE INTO uninventoried SELECT id FROM messages m
+      WHERE NOT EXISTS (SELECT 1 FROM inventories i WHERE i.message_id = m.id)`,
+  ).run();
   tx.sql('DELETE FROM settings WHERE name = ?').run(importMark);
 }

@@ -44,6 +44,19 @@ export const tables = {
     ),
   },
   trainings: { name: 'trainings', key: 'account, sha256', columns: plain('account', 'sha256', 'class') },
+  trainingLines: {
+    name: 'training_lines',
+    key: 'id',
+    columns: plain(
+      ...['id', 'jobKey', 'messageId', 'entryId', 'at', 'account', 'trainer', 'class', 'outcome', 'said'],
+      ['user', 'user_'],
+    ),
+  },
+  inventories: {
+    name: 'inventories',
+    key: 'message_id',
+    columns: plain('messageId', ['inventory', 'inventory', 'json']),
+  },
   tops: { name: 'tops', key: 'scope, folder', columns: plain('scope', 'folder', 'uid', 'modSeq') },
   repeats: { name: 'repeats', key: 'key', columns: plain('key', 'entryId', 'heldAt') },
   accounts: {
@@ -84,7 +97,7 @@ const entries: Table = {
   columns: plain(
     ...['id', 'messageId', 'owner', 'recipient', 'orcpt', 'direction', 'class', 'place', 'state', 'uid', 'folder'],
     ...['hidden', 'prefix', 'size', ['verdict', 'verdict', 'json'] as const, 'internalDate', 'heldAt', 'linkedTo'],
-    ...['dropId', 'copiedBy', ['waiting', 'waiting', 'yes-no'] as const, 'leaveAt'],
+    ...['dropId', 'copiedBy', ['waiting', 'waiting', 'yes-no'] as const, 'leaveAt', 'expiresAt'],
   ),
 };
 

@@ -16,15 +16,17 @@ import { appendForTraining, rollBack, seal, take, undo } from './drops.ts';
 import { expunge } from './expunge.ts';
 import { setFlags } from './flags.ts';
 import { housekeep } from './housekeep.ts';
+import { putInventory } from './inventories.ts';
 import { claim, finish, release, renew, retryUntrained } from './jobs.ts';
 import { discardUpload, uploadChunk } from './messages.ts';
-
+import { noteTraining } from './trainings.ts';
 import { mend } from './upkeep-check.ts';
 import { beginImport, finishImport, importChunk, importMessage, prune, writeRecords } from './upkeep-import.ts';
 
 export const writerMethods = {
   'messages.upload': uploadChunk,
   'messages.discard': discardUpload,
+  'messages.putInventory': putInventory,
   'entries.admit': admit,
   'entries.setFlags': setFlags,
   'entries.expunge': expunge,
@@ -38,6 +40,7 @@ export const writerMethods = {
   'jobs.finish': finish,
   'jobs.release': release,
   'jobs.retryUntrained': retryUntrained,
+  'jobs.noteTraining': noteTraining,
   'accounts.add': addAccount,
   'accounts.setPassword': setPassword,
   'accounts.remove': removeAccount,

@@ -1,6 +1,5 @@
 /** What a drop does to an entry (DESIGN §7.3, §7.5, §7.6): one function for each way an entry can stand. */
 import type { ActionFolder, ActionName, DropMode, Level, ReadableFolder, Step, Uid } from '../model.ts';
-import { stepsOf } from '../model.ts';
 import type { RefusalReason } from '../port.ts';
 import {
   becomes,
@@ -22,6 +21,8 @@ import {
 /** What is asked of an entry by a drop. */
 export interface Onto {
   readonly action: ActionName;
+  /** Of this drop: those of the action, or more. */
+  readonly steps: readonly Step[];
   readonly mode: DropMode;
   readonly dropId: string;
   /** The folder the entry is taken from, and the level of the account that does it. */
@@ -89,13 +90,17 @@ function takeHeld(entry: Standing, on: Onto, cancel: readonly string[]): Answer 
   switch (action) {
     case 'restore':
       return refused('not-allowed');
-    case 'discard':
-      return { kind: 'taken', to: 'stay', next: discards(entry, dropId, { cancel }) };
+    case 'discard': {
+      // What a copy on Spam or Not Spam taught is what a person said of it.
+      const add = entry.copiedBy === undefined ? on.steps : [];
+      const next = discards(entry, dropId, { add, cancel: [...cancel, ...superseded(entry, add)] });
+      return { kind: 'taken', to: 'stay', next };
+    }
     case 'release':
     case 'release-train': {
       if (entry.class === 'training') return refused('not-allowed');
       if (entry.recipient === '') return refused('no-recipient');
-      const add = stepsOf[action];
+      const add = on.steps;
       const changes: Changes = { state: 'dropped', dropId, onto: action, add, cancel: superseded(entry, add) };
       const next = moves
         ? leaves(entry, changes)
@@ -114,7 +119,7 @@ function takeHeld(entry: Standing, on: Onto, cancel: readonly string[]): Answer 
       return {
         kind: 'taken',
         to: 'action',
-        next: moves ? trains(entry, action, dropId, cancel) : trainsCopy(entry, action, dropId, cancel),
+        next: moves ? trains(entry, action, on, cancel) : trainsCopy(entry, action, on, cancel),
       };
     }
   }
@@ -126,9 +131,23 @@ function superseded(entry: Standing, steps: readonly Step[]): readonly string[] 
   return entry.jobs.filter((job) => isTraining(job) && unfinished(job)).map((job) => job.key);
 }
 
+/**
+ * What a discard was to teach is not meant any more when it is taken back. What has ended has been learned. (What was put
+ * onto Spam or Not Spam was put there to be learned.)
+ */
+function calledOff(entry: Standing): Pick<Changes, 'cancel' | 'revive'> {
+  if (entry.state !== 'discarded') return {};
+  const lessons = entry.jobs.filter((job) => job.dropId === entry.dropId && isTraining(job) && unfinished(job));
+  if (lessons.length === 0) return {};
+  const revive = entry.jobs.filter(
+    (job) => isTraining(job) && job.state === 'cancelled' && job.cancelledBy === entry.dropId,
+  );
+  return { cancel: lessons.map((job) => job.key), revive: revive.map((job) => job.key) };
+}
+
 /** MOVE onto Spam or Not Spam, and everything onto them out of Trash. */
-function trains(entry: Standing, action: ActionFolder, dropId: string, cancel: readonly string[]): Next {
-  const add = stepsOf[action];
+function trains(entry: Standing, action: ActionFolder, on: Onto, cancel: readonly string[]): Next {
+  const { dropId, steps: add } = on;
   return becomes(entry, {
     state: 'trained',
     stay: { folder: 'trash' },
@@ -146,8 +165,8 @@ function heldAgain(entry: Standing): Changes {
 }
 
 /** COPY onto Spam or Not Spam: the stay goes on. */
-function trainsCopy(entry: Standing, action: ActionFolder, dropId: string, cancel: readonly string[]): Next {
-  const add = stepsOf[action];
+function trainsCopy(entry: Standing, action: ActionFolder, on: Onto, cancel: readonly string[]): Next {
+  const { dropId, steps: add } = on;
   return becomes(entry, {
     ...heldAgain(entry),
     flags: withFlag(without(entry.flags, '$Releasing'), '$Trained'),
@@ -195,7 +214,7 @@ function takeCopied(entry: Standing, on: Onto): Answer {
 function takeAgain(entry: Standing, on: Onto): Answer {
   const { action, dropId } = on;
   if (action !== 'release' && action !== 'release-train') return refused('not-allowed');
-  const add = stepsOf[action];
+  const add = on.steps;
   const next = leaves(entry, { state: 'dropped', dropId, onto: action, add, cancel: superseded(entry, add) });
   return { kind: 'taken', to: 'action', next };
 }
@@ -204,10 +223,10 @@ function takeFromTrash(entry: Standing, on: Onto): Answer {
   switch (on.action) {
     case 'spam':
     case 'not-spam':
-      return { kind: 'taken', to: 'action', next: trains(entry, on.action, on.dropId, []) };
+      return { kind: 'taken', to: 'action', next: trains(entry, on.action, on, []) };
     case 'restore':
       if (on.restoreTo !== homeOf(entry)) return refused('not-allowed');
-      return { kind: 'taken', to: 'stay', next: returns(entry, { dropId: on.dropId }) };
+      return { kind: 'taken', to: 'stay', next: returns(entry, { dropId: on.dropId, ...calledOff(entry) }) };
     case 'release':
     case 'release-train':
     case 'discard':

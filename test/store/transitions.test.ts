@@ -132,10 +132,12 @@ interface Asked {
   readonly level?: Level;
   readonly restoreTo?: ReadableFolder;
   readonly again?: true;
+  readonly steps?: readonly Step[];
 }
 function take(entry: Standing, mode: Onto['mode'], action: ActionName, asked: Asked = {}): Answer {
   return rules.take(entry, uid(asked.uid ?? entry.uid ?? 10), {
     action,
+    steps: asked.steps ?? stepsOf[action],
     mode,
     dropId: 'N',
     folder: entry.folder ?? 'caught',
@@ -150,6 +152,8 @@ t.test('a drop: what becomes of the entry', async (t) => {
   const none = held({ recipient: '' });
   const outgoing = held({ direction: 'outgoing', folder: 'outgoing' });
   const leased = [job('D', 'deliver', 'leased')];
+  const alsoSpam: readonly Step[] = ['train-spam'];
+  const alsoHam: readonly Step[] = ['deliver', 'train-ham'];
   const table: readonly Row[] = [
     // Held.
     ['held', held(), 'move', 'release', 'taken action: dropped none ends +deliver'],
@@ -276,6 +280,64 @@ t.test('a drop: what becomes of the entry', async (t) => {
       'spam',
       'taken action: trained trash begins:trash +train-spam',
       { level: 'domain' },
+    ],
+    // Learned besides (DropRequest.steps): the rules of drops with several jobs.
+    ['held', held(), 'move', 'discard', 'taken stay: discarded trash begins:trash +train-spam', { steps: alsoSpam }],
+    ['held', held(), 'move', 'release', 'taken action: dropped none ends +deliver +train-ham', { steps: alsoHam }],
+    ['held', held(), 'copy', 'release', 'taken action: dropped caught goes-on +deliver +train-ham', { steps: alsoHam }],
+    [
+      'waiting',
+      waiting(),
+      'move',
+      'discard',
+      'taken stay: discarded trash begins:trash +train-spam -D/10/deliver over:20',
+      { steps: alsoSpam },
+    ],
+    // What a copy taught is what its person said.
+    ['trained copy', trainedCopy(), 'move', 'discard', 'taken stay: trained trash begins:trash', { steps: alsoSpam }],
+    [
+      'trained copy',
+      trainedCopy(),
+      'move',
+      'release',
+      'taken action: dropped none ends +deliver +train-ham -D/10/train-spam copied:D',
+      { steps: alsoHam },
+    ],
+    // A restore calls the training of a discard off, and what that had taken the place of is learned after all.
+    [
+      'discarded and to be learned',
+      discarded({ jobs: [job('D', 'train-spam')] }),
+      'move',
+      'restore',
+      'taken stay: held caught begins:caught -D/10/train-spam',
+      { restoreTo: 'caught' },
+    ],
+    [
+      'discarded and being learned',
+      discarded({
+        jobs: [job('D', 'train-spam', 'leased'), { ...job('C', 'train-ham', 'cancelled'), cancelledBy: 'D' }],
+      }),
+      'move',
+      'restore',
+      'taken stay: held caught begins:caught -D/10/train-spam ^C/10/train-ham',
+      { restoreTo: 'caught' },
+    ],
+    [
+      'discarded and learned',
+      discarded({
+        jobs: [job('D', 'train-spam', 'done'), { ...job('C', 'train-ham', 'cancelled'), cancelledBy: 'D' }],
+      }),
+      'move',
+      'restore',
+      'taken stay: held caught begins:caught',
+      { restoreTo: 'caught' },
+    ],
+    [
+      'discarded and to be learned',
+      discarded({ jobs: [job('D', 'train-spam')] }),
+      'move',
+      'not-spam',
+      'taken action: trained trash begins:trash +train-ham -D/10/train-spam',
     ],
     // A UID that is over (10): explained by the same action, refused after another.
     ['moved', moved(), 'move', 'release', 'known 20', { uid: 10 }],
