@@ -25,10 +25,10 @@ const rules: Record<string, readonly string[]> = {
   store: ['#store/'],
   'src/lib': [],
   'src/observe': ['pino', 'prom-client'],
-  'src/config': ['#app/lib/', '#app/config/', '#app/policy/addresses', '#smtp/client/next-hop', 'zod', 'yaml'],
+  'src/config': ['#app/lib/', '#app/config/', '#app/policy/addresses', '#app/delivery/way', '#app/delivery/sender', '#smtp/client/next-hop', 'zod', 'yaml'],
   'src/net': ['#app/lib/', '#app/observe/'],
   // amavis may keep its quarantine in an SQLite file.
-  'src/files': ['#store/model', '#app/lib/', '#app/observe/', '#store/sqlite/sqlite'],
+  'src/files': ['#store/model', '#app/lib/', '#app/observe/', '#imap/mime/header', '#smtp/address', '#store/sqlite/sqlite'],
   'src/quarantine': meaning,
   'src/policy': meaning,
   'src/accounts': [...meaning, 'argon2'],
@@ -36,7 +36,7 @@ const rules: Record<string, readonly string[]> = {
   'src/mailbox': edge('mailbox', '#imap/'),
   'src/ingest': edge('ingest', '#smtp/', '#imap/mime/'),
   'src/jobs': edge('jobs'),
-  'src/delivery': edge('delivery', '#smtp/client'),
+  'src/delivery': edge('delivery', '#smtp/client', 'imapflow'),
   'src/training': edge('training'),
   'src/cli': edge(
     'cli',

@@ -2,89 +2,183 @@
  * `lazaret import`: mail from files, as if a filter had handed it over. May be run again, also after it was interrupted:
  * what is there already is not added twice, because an import always folds (DESIGN §7.9).
  */
+import type { FoundMail } from '#app/files/mail-files';
+import { isAboutOneFile } from '#app/lib/bad-mail';
 import { cleanLine } from '#app/lib/terminal';
-import { asJson, Failure, UsageError, type Verb } from './verb.ts';
-import { verdictIn, verdictOptions } from './verdict.ts';
-
-const directions = ['auto', 'incoming', 'outgoing'] as const;
+import { handlingIn, handlingOptions } from './mail-source.ts';
+import { asJson, type Call, Failure, UsageError, type Verb } from './verb.ts';
 
 export const importMail: Verb = {
   name: 'import',
-  summary: 'import mail from files: eml, mbox, Maildir, folders of them',
+  summary: 'import mail from files: eml, mbox, Maildir, queue files, folders of them, amavis',
   about:
     'Dates come from the files (of an mbox: from its From lines), flags from the names in a Maildir, the sender from --from, ' +
-    "else a From line or Return-Path. A filter's block on top is read as at a hand-over. Can be run again: nothing is added\n" +
-    'twice. In a folder, what does not look like mail is skipped and told.',
-  arguments: [{ name: 'path', help: 'a file or a folder', many: true }],
+    'else a From line, Return-Path or queue file. Gzipped files are unpacked. Whom it was sent to say --rcpt, --rcpt-field, ' +
+    "a Postfix queue file, or with --filter amavis the filter's fields on top; a filter's findings are read as at a hand-over. " +
+    'The dated folders of Mailborder, MailScanner and Haraka are known. Can be run again: nothing is added\n' +
+    'twice. In a folder, what does not look like mail is skipped and told.\n\n' +
+    '--amavis takes a quarantine that stays with amavis: its folder, its database (an SQLite file), or both, given one after ' +
+    'the other. Of files the database knows who still waits for them and the secret by which amavis releases them. ' +
+    'PostgreSQL and MySQL are not read.',
+  arguments: [{ name: 'path', help: 'a file or a folder; `-`: standard input', many: true, optional: true }],
   options: [
-    { flags: '--rcpt <address>', help: 'whom it was sent to; may be given again', many: true },
-    { flags: '--from <address>', help: 'the envelope sender' },
-    { flags: '--direction <way>', help: 'told from sender and recipient if not given', choices: directions },
-    ...verdictOptions,
+    ...handlingOptions,
+    { flags: '--amavis <place>', help: "amavis' quarantine folder, or sqlite:FILE; may be given again", many: true },
   ],
   examples: [
     ['lazaret import old-quarantine/ --rcpt ada@harbour.example', 'every mail in a folder and the folders in it'],
     ['lazaret import spam.mbox --rcpt ben@quay.example --from news@shop.example --reason spam', 'an mbox file'],
-    ['lazaret import ~/Maildir/.Junk --rcpt ada@harbour.example', 'a Maildir with its flags'],
+    ['lazaret import ~/Maildir/.Junk --rcpt-field Delivered-To', 'a Maildir with its flags'],
+    ['lazaret import /var/spool/postfix/hold', "Postfix's hold queue, its envelopes with it"],
+    [
+      'lazaret import --amavis /var/lib/amavis/virusmails --amavis sqlite:/var/lib/amavis/log.db',
+      'what amavis keeps, to be released by amavis',
+    ],
   ],
   async run(call) {
-    const recipients = call.texts('rcpt').map((address) => ({ address }));
-    if (recipients.length === 0) throw new UsageError('--rcpt is needed: whom was it sent to?');
-    const from = call.text('from');
-    const verdict = verdictIn(call);
-    const direction = directions.find((one) => one === call.text('direction')) ?? 'auto';
-    const [{ withTools }, { findMail, messagesOf }, { withCrlf }, { Progress }] = await Promise.all([
-      import('./tools.ts'),
-      import('#app/files/mail-files'),
-      import('#app/files/line-ends'),
-      import('./progress.ts'),
-    ]);
-    const { files, skipped } = await findMail(call.arguments).catch((error: NodeJS.ErrnoException) => {
-      const reason = error.code === 'ENOENT' ? 'there is no such file or folder' : (error.code ?? error.message);
-      throw new Failure(`${error.path ?? 'a path'} cannot be read: ${reason}`, { cause: error });
-    });
+    const places = call.texts('amavis');
+    if (call.arguments.length === 0 && places.length === 0)
+      throw new UsageError('Name a file or a folder, or give --amavis');
+    const [handling, { withTools }, { findMail, messagesOf, messagesIn }, { handOver }, { Progress }] =
+      await Promise.all([
+        handlingIn(call),
+        import('./tools.ts'),
+        import('#app/files/mail-files'),
+        import('#app/files/hand-over'),
+        import('./progress.ts'),
+      ]);
+    const named = call.arguments.filter((path) => path !== '-');
+    const { files, skipped, unread } = await findMail(named).catch(cannotRead);
+    const isTold = handling.recipients.length > 0 || handling.recipientField !== undefined;
+    const mayTell = isTold || handling.filter === 'amavis' || handling.filter === 'rspamd';
+    if (!mayTell && (named.length < call.arguments.length || files.some(({ form }) => form !== 'queue-file')))
+      throw new UsageError('--rcpt, --rcpt-field or --filter is needed: whom was it sent to?');
+    const amavis = await openAmavis(places);
     return withTools(call, async ({ admit }) => {
       const progress = new Progress(
         'importing',
-        files.reduce((sum, { size }) => sum + size, 0),
+        [...files, ...amavis.files].reduce((sum, { size }) => sum + size, 0),
       );
       const counts = { imported: 0, known: 0, failed: 0 };
       const problems: string[] = [];
-      for (const file of files) {
-        let name = file.path;
+      const failed = (name: string, { message }: Error) => {
+        counts.failed++;
+        problems.push(`${cleanLine(name)}: ${cleanLine(message)}`);
+      };
+      for (const { path, error } of [...unread, ...amavis.unread]) failed(path, error);
+      const take = async (mail: FoundMail, how = handling) => {
+        const admitted = await admit(handOver(mail, how));
+        if (admitted.some(({ how }) => how !== 'repeat')) counts.imported++;
+        else counts.known++;
+      };
+      /** One place after the other; the store's troubles meet every later message as well, a file's own only that file. */
+      const takeAll = async (name: string, found: AsyncIterable<FoundMail>, how = handling) => {
+        let at = name;
         try {
-          for await (const mail of messagesOf(file, (octets) => progress.add(octets))) {
-            name = mail.name;
-            const admitted = await admit({
-              source: withCrlf(mail.source),
-              sender: from ?? mail.sender,
-              recipients,
-              params: {},
-              direction,
-              filter: 'auto',
-              internalDate: mail.date,
-              flags: mail.flags,
-              ...(verdict ? { verdict } : {}),
-              repeat: 'import',
-            });
-            if (admitted.some(({ how }) => how !== 'repeat')) counts.imported++;
-            else counts.known++;
+          for await (const mail of found) {
+            at = mail.name;
+            await take(mail, how);
           }
         } catch (error) {
-          // The store's troubles meet every later message as well; a file's own only that file.
-          if (typeof (error as NodeJS.ErrnoException).syscall !== 'string') throw error;
-          counts.failed++;
-          problems.push(`${cleanLine(name)}: ${(error as Error).message}`);
+          if (!isAboutOneFile(error)) throw error;
+          failed(at, error);
         }
+      };
+      const read = (octets: number) => progress.add(octets);
+      for (const file of files) await takeAll(file.path, messagesOf(file, read));
+      if (named.length < call.arguments.length)
+        await takeAll('standard input', messagesIn(octets(call.stdin), new Date()));
+      try {
+        for (const { name, mail, filter } of amavis.all(read))
+          await takeAll(name, mail, isTold ? handling : { ...handling, filter });
+      } finally {
+        amavis.close();
       }
       progress.end();
-      if (call.json) call.print(asJson({ ...counts, problems, skipped }));
+      const left = amavis.counts();
+      if (call.json)
+        call.print(
+          asJson({ ...counts, problems, skipped: [...skipped, ...amavis.skipped], ...(left ? { left } : {}) }),
+        );
       else {
-        for (const path of skipped) call.note(`skipped ${cleanLine(path)}: it does not look like mail`);
+        for (const path of [...skipped, ...amavis.skipped])
+          call.note(`skipped ${cleanLine(path)}: it does not look like mail`);
         for (const problem of problems) call.note(problem);
+        if (left && left.nobodyWaits > 0) call.note(`${left.nobodyWaits} of amavis' for which nobody waits any more`);
+        if (left && left.elsewhere > 0)
+          call.note(`${left.elsewhere} of amavis' are kept in files; give its folder with --amavis as well`);
         call.print(`imported ${counts.imported}, already there ${counts.known}, failed ${counts.failed}\n`);
       }
       return counts.failed === 0 ? 0 : 1;
     });
   },
 };
+
+function cannotRead(error: NodeJS.ErrnoException): never {
+  const reason = error.code === 'ENOENT' ? 'there is no such file or folder' : (error.code ?? error.message);
+  throw new Failure(`${error.path ?? 'a path'} cannot be read: ${reason}`, { cause: error });
+}
+
+async function* octets(stdin: Call['stdin']): AsyncGenerator<Uint8Array> {
+  for await (const chunk of stdin) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+}
+
+/** amavis' folder and database, as one list of messages. */
+async function openAmavis(places: readonly string[]) {
+  const isDatabase = (place: string) => /^sqlite:/i.test(place);
+  const folders = places.filter((place) => !isDatabase(place));
+  const databases = places.filter(isDatabase);
+  if (databases.length > 1) throw new UsageError('--amavis: give no more than one database');
+  const foreign = places.find((place) => /^(?:sql|mysql|mariadb|postgres(?:ql)?|dbi|pg):/i.test(place));
+  if (foreign !== undefined)
+    throw new UsageError(`--amavis: only an SQLite file can be read, as sqlite:FILE; found "${foreign}"`);
+  const [{ AmavisDatabase, fileOfAmavis, mailOfRow }, { findMail, messagesOf }] = await Promise.all([
+    import('#app/files/amavis'),
+    import('#app/files/mail-files'),
+  ]);
+  const found = await Promise.all(
+    folders.map(async (folder) => ({ folder, ...(await findMail([folder]).catch(cannotRead)) })),
+  );
+  let database: InstanceType<typeof AmavisDatabase> | undefined;
+  try {
+    if (databases[0] !== undefined) database = new AmavisDatabase(databases[0].slice('sqlite:'.length));
+  } catch (error) {
+    throw isAboutOneFile(error) ? new Failure(error.message, { cause: error }) : error;
+  }
+  const counts = { nobodyWaits: 0, elsewhere: 0 };
+
+  async function* ofFile(
+    file: (typeof found)[number]['files'][number],
+    folder: string,
+    read: (octets: number) => void,
+  ) {
+    for await (const mail of messagesOf(file, read)) {
+      const kept = fileOfAmavis(mail, file, folder, database);
+      if (kept) yield kept;
+      else counts.nobodyWaits++;
+    }
+  }
+  async function* one(mail: FoundMail): AsyncGenerator<FoundMail> {
+    yield mail;
+  }
+  return {
+    files: found.flatMap(({ files }) => files),
+    skipped: found.flatMap(({ skipped }) => skipped),
+    unread: found.flatMap(({ unread }) => unread),
+    counts: () => (places.length > 0 ? counts : undefined),
+    *all(read: (octets: number) => void) {
+      for (const { folder, files } of found)
+        for (const file of files)
+          yield { name: file.path, mail: ofFile(file, folder, read), filter: 'amavis' as const };
+      if (!database) return;
+      for (const row of database.rows()) {
+        if (row.quarType === 'Q') {
+          const mail = mailOfRow(database, row);
+          if (mail) yield { name: mail.name, mail: one(mail), filter: 'amavis' as const };
+          else counts.nobodyWaits++;
+        } else if (folders.length === 0 && /^[FZB]$/.test(row.quarType)) counts.elsewhere++;
+      }
+    },
+    close: () => database?.close(),
+  };
+}

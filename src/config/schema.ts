@@ -73,7 +73,7 @@ export const roles = ['imap', 'intake', 'worker'] as const;
 export type Role = (typeof roles)[number];
 
 const directions = ['auto', 'incoming', 'outgoing'] as const;
-const filters = ['auto', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
+export const filters = ['auto', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
 export type IntakeDirection = (typeof directions)[number];
 export type IntakeFilter = (typeof filters)[number];
 

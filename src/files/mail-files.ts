@@ -1,25 +1,40 @@
 /**
- * Mail as it lies on disk: single files, mbox files, Maildirs, and folders of them. Finds the files first, so that progress
- * can be told, then gives their messages one after the other, oldest names first.
+ * Mail as it lies on disk: single files, mbox files, Maildirs, Postfix's queue files, each gzipped or not, and folders of
+ * them, also the dated ones that filters keep (layouts.ts). Finds the files first, so that progress can be told, then gives
+ * their messages one after the other, oldest names first.
  */
 import { createReadStream } from 'node:fs';
-import { open, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { BadMail } from '#app/lib/bad-mail';
+import type { EnvelopeParams, Verdict } from '#store/model';
+import { isOneMessage, layoutOf } from './layouts.ts';
 import { isMbox, readMbox } from './mbox.ts';
+import { isQueueFile, readQueueFile } from './queue-file.ts';
 
 export interface MailFile {
   readonly path: string;
   readonly size: number;
   readonly modified: Date;
-  readonly form: 'message' | 'mbox' | 'maildir';
+  readonly form: 'message' | 'mbox' | 'maildir' | 'queue-file';
+  readonly gzip: boolean;
 }
 
 export interface FoundMail {
   /** For messages to people: the file, of an mbox with the number in it. */
   readonly name: string;
   readonly sender: string;
+  /** Where the file says whom it was sent to. */
+  readonly recipients?: readonly { readonly address: string; readonly orcpt?: string }[];
+  readonly params: EnvelopeParams;
   readonly date: Date;
   readonly flags: readonly string[];
+  /** What its place in the folder tells. */
+  readonly verdict?: Partial<Verdict>;
+  /** The beginning of the message, for what its header says: up to 64 KiB, line ends as in the file. */
+  readonly head: Uint8Array;
   /** Line ends as in the file. */
   readonly source: AsyncIterable<Uint8Array>;
 }
@@ -28,18 +43,44 @@ export interface Findings {
   readonly files: readonly MailFile[];
   /** What lay in a folder and is no mail. */
   readonly skipped: readonly string[];
+  /** What could not be looked at, e.g. because it went away meanwhile. */
+  readonly unread: readonly { readonly path: string; readonly error: Error }[];
 }
 
-/** A path that somebody named is taken for mail whatever it looks like; in a folder only what looks like it. @throws as stat */
-export async function findMail(paths: readonly string[]): Promise<Findings> {
+export interface FindOptions {
+  /** Folders that are not looked into. */
+  readonly except?: readonly string[];
+  /** Files that need no look: their paths are not opened and not answered. */
+  readonly known?: (path: string, stats: { readonly size: number; readonly mtimeMs: number }) => boolean;
+}
+
+const headOctets = 64 * 1024;
+
+/**
+ * A path that somebody named is taken for mail whatever it looks like; in a folder only what looks like it.
+ * @throws as stat, for a path that was named
+ */
+export async function findMail(paths: readonly string[], { except = [], known }: FindOptions = {}): Promise<Findings> {
   const files: MailFile[] = [];
   const skipped: string[] = [];
+  const unread: { path: string; error: Error }[] = [];
   const addFile = async (path: string, asked: boolean, maildir: boolean) => {
-    const { size, mtime: modified } = await stat(path);
-    if (maildir) return files.push({ path, size, modified, form: 'maildir' });
-    const form = formOf(await head(path, 4096));
+    const { size, mtime: modified, mtimeMs } = await stat(path);
+    if (known?.(path, { size, mtimeMs })) return;
+    const { start, gzip } = await beginning(path, 4096);
+    if (maildir) return files.push({ path, size, modified, form: 'maildir', gzip });
+    const form = formOf(start);
     if (form === 'other' && !asked) return skipped.push(path);
-    return files.push({ path, size, modified, form: form === 'mbox' ? 'mbox' : 'message' });
+    return files.push({ path, size, modified, form: form === 'other' ? 'message' : form, gzip });
+  };
+  /** In a folder that many programs use, files go away while it is read. */
+  const unless = async (path: string, asked: boolean, work: () => Promise<unknown>) => {
+    try {
+      await work();
+    } catch (error) {
+      if (asked || typeof (error as NodeJS.ErrnoException).syscall !== 'string') throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') unread.push({ path, error: error as Error });
+    }
   };
   const walk = async (path: string, asked: boolean): Promise<void> => {
     const about = await stat(path);
@@ -48,22 +89,26 @@ export async function findMail(paths: readonly string[]): Promise<Findings> {
       skipped.push(path);
       return;
     }
+    if (except.includes(path)) return;
     const names = (await readdir(path)).sort();
     const maildir = names.includes('cur') && names.includes('new');
+    // The message, and beside it what a scanner took out of it.
+    if (isOneMessage(path, names)) return unless(path, false, () => walk(join(path, 'message'), false));
     for (const name of names) {
       const inner = join(path, name);
       if (maildir && (name === 'cur' || name === 'new')) {
         for (const file of (await readdir(inner)).sort())
-          if (!file.startsWith('.')) await addFile(join(inner, file), true, true);
+          if (!file.startsWith('.'))
+            await unless(join(inner, file), false, () => addFile(join(inner, file), true, true));
       } else if (maildir && name === 'tmp') {
       } else if (maildir || name.startsWith('.')) {
         // Beside cur and new: folders of Maildir++, and what a server writes down for itself.
-        if (name !== '.' && (await isMaildir(inner))) await walk(inner, false);
-      } else await walk(inner, false);
+        if (name !== '.' && (await isMaildir(inner))) await unless(inner, false, () => walk(inner, false));
+      } else await unless(inner, false, () => walk(inner, false));
     }
   };
   for (const path of paths) await walk(path, true);
-  return { files, skipped };
+  return { files, skipped, unread };
 }
 
 async function isMaildir(path: string): Promise<boolean> {
@@ -71,51 +116,164 @@ async function isMaildir(path: string): Promise<boolean> {
   return names.includes('cur') && names.includes('new');
 }
 
-async function head(path: string, length: number): Promise<Buffer> {
-  const file = await open(path);
+/** The first octets, out of the gzip where it is one. */
+async function beginning(path: string, length: number): Promise<{ readonly start: Buffer; readonly gzip: boolean }> {
+  const raw = await firstOctets(createReadStream(path, { end: length - 1 }), length);
+  if (raw[0] !== 0x1f || raw[1] !== 0x8b) return { start: raw, gzip: false };
+  const file = createReadStream(path, { highWaterMark: 16 * 1024 });
+  const gunzip = createGunzip();
+  file.once('error', (error) => gunzip.destroy(error));
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0);
-    return buffer.subarray(0, bytesRead);
+    return { start: await firstOctets(file.pipe(gunzip), length), gzip: true };
+  } catch {
+    return { start: Buffer.alloc(0), gzip: true }; // no gzip after all; said when it is read, if anybody asks for it
   } finally {
-    await file.close();
+    file.destroy();
+    gunzip.destroy();
   }
 }
 
-/** By its first line: a `From ` line, a header field (RFC 5322 §2.2), or something else. */
-function formOf(start: Buffer): 'mbox' | 'message' | 'other' {
+async function firstOctets(stream: Readable, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of stream) {
+    parts.push(part);
+    size += part.length;
+    if (size >= length) break;
+  }
+  return Buffer.concat(parts).subarray(0, length);
+}
+
+/** By its beginning: a queue file, a `From ` line, a header field (RFC 5322 §2.2), or something else. */
+function formOf(start: Buffer): 'mbox' | 'message' | 'queue-file' | 'other' {
+  if (isQueueFile(start)) return 'queue-file';
   if (isMbox(start)) return 'mbox';
   return /^[!-9;-~]+[ \t]*:/.test(start.toString('latin1')) ? 'message' : 'other';
 }
 
-/** The messages of a file. `read` is told how many octets went by. */
+/**
+ * The messages of a file. `read` is told how many octets of the file went by, as well as that can be told.
+ * @throws BadMail, what the file system throws
+ */
 export async function* messagesOf(file: MailFile, read: (octets: number) => void): AsyncGenerator<FoundMail> {
-  const chunks = counted(createReadStream(file.path, { highWaterMark: 64 * 1024 }), read);
-  if (file.form === 'mbox') {
-    let number = 0;
-    for await (const { sender, date, source } of readMbox(chunks))
-      yield { name: `${file.path} #${++number}`, sender, date: date ?? file.modified, flags: [], source };
+  const layout = layoutOf(file.path);
+  const told = layout?.verdict ? { verdict: layout.verdict } : {};
+  if (file.form === 'queue-file') {
+    if (file.gzip) throw new BadMail('it is a gzipped queue file: unpack it first');
+    const { sender, recipients, arrivedAt, client, message } = await readQueueFile(file.path, read);
+    yield {
+      name: file.path,
+      sender,
+      recipients,
+      params: Object.keys(client).length > 0 ? { client } : {},
+      date: arrivedAt ?? file.modified,
+      flags: [],
+      ...told,
+      ...(await peek(message)),
+    };
     return;
   }
+  if (file.form === 'mbox') {
+    yield* mboxMessages(octetsOf(file, read), file.path, file.modified);
+    return;
+  }
+  const peeked = await peek(octetsOf(file, read));
   yield {
     name: file.path,
-    sender: returnPath(await head(file.path, 16 * 1024)),
+    sender: senderIn(peeked.head),
+    params: {},
     date: file.modified,
     flags: file.form === 'maildir' ? flagsOf(file.path) : [],
-    source: chunks,
+    ...told,
+    ...peeked,
   };
 }
 
-async function* counted(source: AsyncIterable<Buffer>, read: (octets: number) => void): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    read(chunk.length);
-    yield chunk;
+async function* mboxMessages(chunks: AsyncIterable<Uint8Array>, name: string, date: Date): AsyncGenerator<FoundMail> {
+  let number = 0;
+  for await (const found of readMbox(chunks))
+    yield {
+      name: `${name} #${++number}`,
+      sender: found.sender,
+      params: {},
+      date: found.date ?? date,
+      flags: [],
+      ...(await peek(found.source)),
+    };
+}
+
+/** What comes on standard input: an mbox, or else one message. */
+export async function* messagesIn(stream: AsyncIterable<Uint8Array>, date: Date): AsyncGenerator<FoundMail> {
+  const { head, source } = await peek(stream);
+  const name = 'standard input';
+  if (isMbox(head)) yield* mboxMessages(source, name, date);
+  else if (head.length > 0) yield { name, sender: senderIn(head), params: {}, date, flags: [], head, source };
+}
+
+/** The beginning of a stream, and the whole of it. */
+async function peek(stream: AsyncIterable<Uint8Array>): Promise<Pick<FoundMail, 'head' | 'source'>> {
+  const reader = stream[Symbol.asyncIterator]();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  let ended = false;
+  while (!ended && size < headOctets) {
+    const { value, done } = await reader.next();
+    if (done) ended = true;
+    else {
+      parts.push(value);
+      size += value.length;
+    }
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* parts;
+      while (!ended) {
+        const { value, done } = await reader.next();
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      await reader.return?.();
+    }
+  }
+  return { head: Buffer.concat(parts).subarray(0, headOctets), source: all() };
+}
+
+async function* octetsOf(file: MailFile, read: (octets: number) => void): AsyncGenerator<Uint8Array> {
+  const stream = createReadStream(file.path, { highWaterMark: 64 * 1024 });
+  if (!file.gzip) {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      read(chunk.length);
+      yield chunk;
+    }
+    return;
+  }
+  const gunzip = createGunzip();
+  stream.on('data', (chunk) => read(chunk.length));
+  stream.once('error', (error) => gunzip.destroy(error));
+  try {
+    yield* stream.pipe(gunzip);
+  } catch (error) {
+    if (!String((error as NodeJS.ErrnoException).code).startsWith('Z_')) throw error;
+    throw new BadMail(`its gzip data are damaged (${(error as Error).message})`, { cause: error });
+  } finally {
+    stream.destroy();
+    gunzip.destroy();
   }
 }
 
-/** The envelope sender that the last MTA wrote down (RFC 5321 §4.4); '' for none. */
-function returnPath(start: Buffer): string {
-  const header = start.toString('utf8').split(/\r?\n\r?\n/, 1)[0] as string;
-  return /^Return-Path:[ \t]*<([^>\r\n]*)>/im.exec(header)?.[1] ?? '';
+/**
+ * The envelope sender that the last MTA wrote down (RFC 5321 §4.4), or, where Haraka was that, the one in its Received;
+ * '' for none.
+ */
+function senderIn(start: Uint8Array): string {
+  const header = Buffer.from(start)
+    .toString('utf8')
+    .split(/\r?\n\r?\n/, 1)[0] as string;
+  const path = /^Return-Path:[ \t]*<([^>\r\n]*)>/im.exec(header)?.[1];
+  if (path !== undefined) return path;
+  const received = /^Received:(?:[^\n]*\n[ \t]){0,12}[^\n]*/i.exec(header)?.[0] ?? '';
+  return (/\(Haraka[^()\n]{0,100}\)/.test(received) && /\senvelope-from <([^<>\s]*)>/.exec(received)?.[1]) || '';
 }
 
 const maildirFlags: Readonly<Record<string, string>> = {
@@ -132,3 +290,6 @@ function flagsOf(path: string): string[] {
   const letters = /[:;!]2,([A-Za-z]*)$/.exec(path)?.[1] ?? '';
   return [...letters].flatMap((letter) => maildirFlags[letter] ?? []);
 }
+
+/** A message's name in its Maildir, whatever its flags, in `new` and in `cur`. */
+export const maildirName = (path: string): string => basename(path).replace(/[:;!]2,[A-Za-z]*$/, '');

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
+import { BadMail } from '#app/lib/bad-mail';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import { type AddressBook, splitAddress } from '#app/policy/addresses';
@@ -51,6 +52,8 @@ export interface IncomingMail {
   readonly verdict?: Partial<Verdict>;
   /** true: handed over, folds as DESIGN §7.9 says; 'import': always folds; false: never. */
   readonly repeat: boolean | 'import';
+  /** Refuse with BadMail what nobody is named for, rather than keep it for `global`: its bytes are kept elsewhere. */
+  readonly named?: true;
   /** What stood behind its octets; asked for when they are all here, and goes above the rest. @throws and nothing is kept */
   readonly told?: () => Told;
 }
@@ -81,6 +84,8 @@ export async function admitMessage(o: AdmitOptions, mail: IncomingMail): Promise
     const arrived = arrival.end();
     const verdict = { ...verdictOf(arrived.block), ...m.verdict };
     const envelope = trueEnvelope(m, arrived.block, m.filter, namesNobody(o));
+    if (m.named && envelope.recipients.some(({ address }) => address === ''))
+      throw new BadMail("nothing tells whom it was sent to: there is no such filter's block on top of it");
     const all = envelope.recipients.map((recipient) =>
       newEntry(o, m, { arrived, bytes, envelope, verdict, recipient }),
     );
