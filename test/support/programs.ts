@@ -44,7 +44,7 @@ export class Daemon {
         this.said += text;
         this.#tell();
       });
-    this.#ended = new Promise((resolve) => {
+    this.#ended = new Promise<void>((resolve) => {
       child.once('error', (error) => {
         this.said += `${error}\n`;
         resolve();
