@@ -54,6 +54,8 @@ export function line(event: ProductEvent): string | undefined {
       return row('arrived', event.entryId, event.subject, event.owner, event.reason);
     case 'repeated':
     case 'login-refused':
+    case 'put-off':
+    case 'not-wanted':
       return undefined;
     case 'handed-back':
       return row('handed back', event.entryId, event.subject, event.owner, 'the filter does not let it through');
