@@ -18,6 +18,7 @@ import { storeCopy } from './store-copy.ts';
 import { storeRestore } from './store-restore.ts';
 import { trainingRetry } from './training.ts';
 import type { Verb } from './verb.ts';
+import { watch } from './watch.ts';
 
 export const verbs: readonly Verb[] = [
   serve,
@@ -38,6 +39,7 @@ export const verbs: readonly Verb[] = [
   restore,
   trainingRetry,
   importMail,
+  watch,
   inject,
   storeCopy,
   storeBackup,

@@ -14,6 +14,7 @@ export function check(config: Partial<Parsed>, report: Report): void {
   aliases(config, report);
   listeners(config, report);
   pairs(config, report);
+  watched(config, report);
   // Longer than any supervisor waits, and a timer of Node.js must hold it.
   if (config.shutdown && config.shutdown.grace > 3_600_000)
     report(['shutdown', 'grace'], 'shutdown.grace: expected no more than 1h');
@@ -101,4 +102,16 @@ function pairs({ tls, training, imap }: Partial<Parsed>, report: Report): void {
   }
   if (imap && imap.loginFailures.delayMs > imap.loginFailures.maxDelayMs)
     report(['imap', 'loginFailures', 'maxDelayMs'], 'expected no less than imap.loginFailures.delayMs');
+}
+
+function watched({ intake }: Partial<Parsed>, report: Report): void {
+  intake?.watch.forEach((one, i) => {
+    const at = ['intake', 'watch', i];
+    if (one.done !== undefined && one.delete)
+      report([...at, 'delete'], `${one.folder}: its files can be moved (done) or deleted, not both`);
+    if (one.rcpt.length > 0 && one.rcptField !== undefined)
+      report([...at, 'rcptField'], `${one.folder}: rcpt and rcptField both say whom its mail is for; one of them is enough`);
+    if (intake.watch.findIndex(({ folder }) => folder === one.folder) < i)
+      report([...at, 'folder'], `${one.folder} is watched already`);
+  });
 }

@@ -11,6 +11,7 @@ import { parseDomain, withoutPasswords } from './kinds.ts';
 import { ConfigError, closest, type Problem } from './problem.ts';
 import { type Config, type IntakeListener, type Parsed, schema, table } from './schema.ts';
 import { type Path, plain, readYaml, type Sources, type Tree, withEnvironment } from './sources.ts';
+import { settingsOfWatched } from './watched.ts';
 
 export { ConfigError } from './problem.ts';
 
@@ -147,9 +148,11 @@ function unknown(above: Path, key: string): string {
   const inner =
     above[0] === 'domains'
       ? ['aliases', 'nextHop']
-      : above.length > 2
-        ? ['listen', 'direction', 'filter', 'disposition']
-        : [];
+      : above[0] === 'intake' && above[1] === 'watch'
+        ? settingsOfWatched
+        : above.length > 2
+          ? ['listen', 'direction', 'filter', 'disposition']
+          : [];
   const paths = [...table().map(({ path }) => path.join('.')), ...inner.map((name) => `${prefix}.${name}`)];
   const here = paths.filter((path) => path.slice(0, path.lastIndexOf('.') + 1) === (prefix ? `${prefix}.` : ''));
   const typed = prefix ? `${prefix}.${key}` : key;
@@ -182,6 +185,11 @@ function finished(parsed: Parsed, folder: string): Config {
     store: parsed.store.startsWith('sqlite:') ? `sqlite:${path(parsed.store.slice('sqlite:'.length))}` : parsed.store,
     ...(tls.cert && tls.key ? { tls: { cert: path(tls.cert), key: path(tls.key) } } : {}),
     intake: {
+      watch: intake.watch.map(({ done, ...one }) => ({
+        ...one,
+        folder: path(one.folder),
+        ...(done === undefined ? {} : { done: path(done) }),
+      })),
       trusted: intake.trusted,
       maxMessageBytes: intake.maxMessageBytes,
       lmtp: intake.lmtp.map(listener),

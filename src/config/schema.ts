@@ -29,6 +29,7 @@ import {
   whole,
   yesOrNo,
 } from './kinds.ts';
+import { watchedFolder, watchedForm } from './watched.ts';
 
 /** What people read about a setting. */
 export interface About {
@@ -207,6 +208,12 @@ export const schema = z.strictObject({
       kind: 'list of domains',
       otherwise: 'the hostname, unless it is one of `domains`',
       example: ['quarantine.example.com'],
+    }),
+    watch: setting(list(watchedFolder(filters, directions), watchedForm), {
+      help: 'Folders in which others put mail: each file is taken once, when it is complete. `folder`, and who it is for: `rcpt` (addresses), `rcptField` (the field in which the server has put them) or `filter: amavis`. Files stay where they are; with `done: PATH` they are moved there, with `delete: true` deleted. See docs/files.md.',
+      kind: `list of ${watchedForm}`,
+      default: [],
+      example: [{ folder: '/var/lib/amavis/virusmails', filter: 'amavis' }],
     }),
   }),
   domains: optional(

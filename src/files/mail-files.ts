@@ -178,6 +178,7 @@ export async function* messagesOf(file: MailFile, read: (octets: number) => void
     return;
   }
   const peeked = await peek(octetsOf(file, read));
+  if (peeked.head.length === 0) throw new BadMail('it is empty');
   yield {
     name: file.path,
     sender: senderIn(peeked.head),

@@ -9,14 +9,13 @@ export class BadMail extends Error {
   }
 }
 
-/** Whether an error is about this file alone: BadMail, a file that cannot be read, gzip data that are none. */
+const ofFiles = /^(?:open|read|l?stat|fstat|scandir|opendir|link|unlink|rename|mkdir|copyfile|realpath|fsync)$/;
+const ofMachine = /^(?:ENOSPC|EDQUOT|EMFILE|ENFILE|EIO|ENOMEM)$/;
+
+/** Whether an error is about one file alone: BadMail, or a file that cannot be read. */
 export function isAboutOneFile(error: unknown): error is Error {
-  if (!(error instanceof Error)) return false;
+  if (error instanceof BadMail) return true;
+  if (!(error instanceof Error) || 'temporary' in error) return false;
   const { syscall, code } = error as NodeJS.ErrnoException;
-  const ofMachine = code === 'ENOSPC' || code === 'EMFILE' || code === 'ENFILE' || code === 'EIO';
-  return (
-    error instanceof BadMail ||
-    (typeof code === 'string' && code.startsWith('Z_')) ||
-    (typeof syscall === 'string' && !ofMachine)
-  );
+  return typeof syscall === 'string' && ofFiles.test(syscall) && !ofMachine.test(code ?? '');
 }

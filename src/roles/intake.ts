@@ -2,6 +2,7 @@
 import { createReceiver } from '#app/ingest/receive';
 import { HandOverServer } from '#smtp/server';
 import type { Ground } from './ground.ts';
+import { buildWatches } from './watching.ts';
 
 interface Address {
   readonly host: string;
@@ -13,7 +14,8 @@ export interface IntakeRole {
   stop(graceMs: number): Promise<void>;
 }
 
-export function buildIntake({ config, admission, originOf, log, metrics }: Ground): IntakeRole {
+export function buildIntake(ground: Ground): IntakeRole {
+  const { config, admission, originOf, log, metrics } = ground;
   const { hostname, intake } = config;
   const listeners = (['lmtp', 'smtp'] as const).flatMap((protocol) =>
     intake[protocol].map((listener, at) => ({ ...listener, protocol, name: `${protocol}-${at}` })),
@@ -32,12 +34,16 @@ export function buildIntake({ config, admission, originOf, log, metrics }: Groun
     log,
     onReply: (reply) => metrics?.reply(reply),
   });
+  const watches = buildWatches(ground);
   return {
     async listen() {
       const open = await server.listen();
+      for (const watch of watches) watch.start();
       const of = (protocol: string) => open.filter(({ name }) => name.startsWith(protocol));
       return { lmtp: of('lmtp'), smtp: of('smtp') };
     },
-    stop: (graceMs) => server.close(graceMs),
+    async stop(graceMs) {
+      await Promise.all([server.close(graceMs), ...watches.map((watch) => watch.stop())]);
+    },
   };
 }
