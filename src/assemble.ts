@@ -65,6 +65,8 @@ export interface AssembleOptions {
 export interface Tools {
   readonly store: Store;
   readonly book: AddressBook;
+  /** What releases are signed with. */
+  readonly releaseKey: Uint8Array;
   /** The one way by which mail gets in. */
   admit(mail: IncomingMail): Promise<readonly Admitted[]>;
   close(): Promise<void>;
@@ -79,7 +81,8 @@ export async function openTools(config: Config, log: Log = silent): Promise<Tool
     await shared.bus.close();
     await store.close();
   };
-  return { store, book, admit: (mail) => admitMessage(admission, mail), close };
+  const { releaseKey } = admission;
+  return { store, book, releaseKey, admit: (mail) => admitMessage(admission, mail), close };
 }
 
 /** What mail clients are shown may be behind the store for so long. */
@@ -108,7 +111,7 @@ export async function assemble(
     const now = () => Date.now() + (offset?.[0] ?? 0);
     const imap = has('imap') ? await buildImap(ground, version) : undefined;
     const intake = has('intake') ? buildIntake(ground) : undefined;
-    const worker = has('worker') ? buildWorker(ground, now) : undefined;
+    const worker = has('worker') ? buildWorker(ground, version, now) : undefined;
     // All nodes lose Redis at once and serve without it: a balancer that then sent nobody to any of them would be the outage.
     if (config.bus !== undefined) watched?.add({ name: 'bus', spare: true, probe: () => shared.bus.probe() });
     if (imap) watched?.add({ name: 'views', withinMs: viewsMs, probe: () => imap.backend.caughtUp() });

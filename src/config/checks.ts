@@ -3,9 +3,10 @@
  * only at settings that were understood, so that one mistake does not hide another.
  */
 import { AddressBook } from '#app/policy/addresses';
-import { parseAddress, parseDomain } from './kinds.ts';
+import { parseAddress, parseDomain, type Token } from './kinds.ts';
 import type { Parsed } from './schema.ts';
 import type { Path } from './sources.ts';
+import { nameOfTrainer, type TrainerSettings } from './trainers.ts';
 
 export type Report = (path: Path, text: string) => void;
 
@@ -14,6 +15,8 @@ export function check(config: Partial<Parsed>, report: Report): void {
   aliases(config, report);
   listeners(config, report);
   pairs(config, report);
+  trainers(config, report);
+  senders(config, report);
   watched(config, report);
   // Longer than any supervisor waits, and a timer of Node.js must hold it.
   if (config.shutdown && config.shutdown.grace > 3_600_000)
@@ -74,7 +77,15 @@ function aliases({ domains, aliases }: Partial<Parsed>, report: Report): void {
   }
 }
 
-function listeners({ imap, intake }: Partial<Parsed>, report: Report): void {
+function senders({ release, domains }: Partial<Parsed>, report: Report): void {
+  if (!release || release.srsSecret) return;
+  const needs = 'srs needs release.srsSecret';
+  if (release.sender === 'srs') report(['release', 'sender'], `release.sender: ${needs}`);
+  for (const [name, { sender }] of Object.entries(domains ?? {}))
+    if (sender === 'srs') report(['domains', name, 'sender'], `domains.${name}.sender: ${needs}`);
+}
+
+function listeners({ imap, intake, api, http }: Partial<Parsed>, report: Report): void {
   const taken = new Map<string, string>();
   const look = (path: Path, at: { host: string; port: number }) => {
     const place = `${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}`;
@@ -85,23 +96,79 @@ function listeners({ imap, intake }: Partial<Parsed>, report: Report): void {
   imap?.listen.forEach((at, i) => {
     look(['imap', 'listen', i], at);
   });
-  for (const protocol of ['lmtp', 'smtp'] as const)
+  for (const protocol of ['lmtp', 'smtp', 'http'] as const)
     intake?.[protocol].forEach(({ listen }, i) => {
       look(['intake', protocol, i], listen);
     });
+  http?.listen.forEach((at, i) => {
+    look(['http', 'listen', i], at);
+  });
+  api?.listen.forEach((at, i) => {
+    look(['api', 'listen', i], at);
+  });
+  if (intake && intake.http.length > 0 && intake.tokens.length === 0)
+    report(['intake', 'http'], 'intake.http stands here without intake.tokens: nobody could hand mail over there');
+  if (api && api.listen.length > 0 && api.tokens.length === 0)
+    report(['api', 'listen'], 'api.listen stands here without api.tokens: nobody could ask there');
+  tokens(['intake', 'tokens'], intake?.tokens ?? [], report);
+  tokens(['api', 'tokens'], api?.tokens ?? [], report);
 }
 
-function pairs({ tls, training, imap }: Partial<Parsed>, report: Report): void {
+function tokens(path: Path, tokens: readonly Token[], report: Report): void {
+  tokens.forEach(({ sha256 }, i) => {
+    if (tokens.findIndex((other) => other.sha256 === sha256) < i)
+      report([...path, i], `${path.join('.')}[${i + 1}] stands here twice`);
+  });
+}
+
+function pairs({ tls, imap }: Partial<Parsed>, report: Report): void {
   if (tls && !tls.cert !== !tls.key) {
     const [there, missing] = tls.cert ? ['cert', 'key'] : ['key', 'cert'];
     report(['tls', there as string], `tls.${there} stands here without tls.${missing}`);
   }
-  if (training && !training.spam !== !training.ham) {
-    const [there, missing] = training.spam ? ['spam', 'ham'] : ['ham', 'spam'];
-    report(['training', there as string], `training.${there} stands here without training.${missing}`);
-  }
   if (imap && imap.loginFailures.delayMs > imap.loginFailures.maxDelayMs)
     report(['imap', 'loginFailures', 'maxDelayMs'], 'expected no less than imap.loginFailures.delayMs');
+}
+
+function trainers({ training }: Partial<Parsed>, report: Report): void {
+  const names = new Map<string, number>();
+  training?.trainers.forEach((trainer, i) => {
+    const at = ['training', 'trainers', i];
+    const here = `training.trainers[${i + 1}]`;
+    const name = nameOfTrainer(trainer);
+    const other = names.get(name.toLowerCase());
+    if (other !== undefined)
+      report(at, `${here}: number ${other + 1} is called ${name} too; give one of them another \`name\``);
+    names.set(name.toLowerCase(), i);
+    // A timer of Node.js must hold it, and a job is not kept from others for hours.
+    if (trainer.timeout < 100 || trainer.timeout > 600_000)
+      report([...at, 'timeout'], `${here}.timeout: expected 100ms to 10m`);
+    perUser(trainer, here, (text) => report(at, text));
+    if (trainer.type === 'arf' && !trainer.spam && !trainer.ham)
+      report(at, `${here}: expected \`spam\`, the address that gets reports of spam, or \`ham\`, or both`);
+    if (trainer.type === 'rspamd' && !trainer.bayes && !trainer.fuzzy?.spamFlag && !trainer.fuzzy?.hamFlag)
+      report(at, `${here}: with \`bayes: false\` and no \`fuzzy\` flag nothing is learned`);
+    if ((trainer.type === 'maildir' || trainer.type === 'mbox') && trainer.spam === trainer.ham)
+      report([...at, 'ham'], `${here}.ham: expected another place than \`spam\``);
+  });
+}
+
+/** Where a trainer needs to be told where the user's name goes, it stands there exactly when there is a user. */
+function perUser(trainer: TrainerSettings, here: string, report: (text: string) => void): void {
+  if (trainer.type === 'arf') {
+    if (trainer.scope !== 'global') report(`${here}.scope: reports by mail know no other than global`);
+    return;
+  }
+  if (trainer.type !== 'command' && trainer.type !== 'maildir' && trainer.type !== 'mbox') return;
+  for (const key of ['spam', 'ham'] as const) {
+    const has = trainer[key].includes('{user}');
+    if (has && trainer.scope === 'global')
+      report(`${here}.${key}: {user} has a meaning only with \`scope: domain\` or \`scope: user\``);
+    if (!has && trainer.scope !== 'global')
+      report(
+        `${here}.${key}: with \`scope: ${trainer.scope}\` {user} has to stand in it, ${trainer.type === 'command' ? 'as a word of its own' : 'in the path'}`,
+      );
+  }
 }
 
 function watched({ intake }: Partial<Parsed>, report: Report): void {

@@ -2,9 +2,12 @@
  * The kinds of values a setting can have: each a zod type whose every error message says what was expected, so that
  * load.ts can put "expected … , found …" before a person. Nothing here knows which settings exist.
  */
+import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as z from 'zod';
 import { dispositionForm, parseDisposition } from '#app/lib/disposition';
+import { parseSenderMode } from '#app/delivery/sender';
+import { parseAmavisSocket, parseWay } from '#app/delivery/way';
 import { parseNextHop } from '#smtp/client/next-hop';
 
 /** A string that means something: `parse` answers undefined for what it does not understand. */
@@ -80,6 +83,11 @@ export function parseAddress(text: string): string | undefined {
 }
 export const address = () => meaning('an address like ada@harbour.example', parseAddress);
 
+export const domainOrAddress = () =>
+  meaning('a domain or an address, like harbour.example or ada@harbour.example', (text) =>
+    text.includes('@') ? parseAddress(text) : parseDomain(text),
+  );
+
 export const hostName = () => meaning('a host name like quarantine.example.com', parseDomain);
 
 export interface ListenAddress {
@@ -126,19 +134,83 @@ export const network = () =>
     return /^\d{1,3}$/.test(bits) && Number(bits) <= most ? `${base}/${bits}` : undefined;
   });
 
-/** Where mail goes on to; kept as it is written. smtp/ says what is wrong with one. */
-export const nextHop = () =>
-  z.string({ error: nextHopForm }).transform((text, context) => {
+/** Kept as it is written; the reader says what is wrong with it. */
+const readBy = (form: string, read: (text: string) => unknown) =>
+  z.string({ error: form }).transform((text, context) => {
     try {
-      parseNextHop(text);
+      read(text);
       return text;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      context.issues.push({ code: 'custom', message: `${nextHopForm} (${why})`, input: text });
+      context.issues.push({ code: 'custom', message: `${form} (${why})`, input: text });
       return z.NEVER;
     }
   });
-const nextHopForm = 'a next hop like smtp://10.0.0.5:25';
+
+/** Where mail goes on to. */
+export const nextHop = () => readBy('a next hop like smtp://10.0.0.5:25', parseNextHop);
+/** Where the mail of one domain goes on to: also into its users' mailboxes. */
+export const wayOut = () => readBy('a next hop like smtp://10.0.0.5:25', parseWay);
+export const amavisSocket = () => readBy('a socket of amavis like amavis://127.0.0.1:9998', parseAmavisSocket);
+
+export const senderMode = () =>
+  meaning('original, empty, srs or fixed:ADDRESS', (text) => (parseSenderMode(text) ? text : undefined));
+
+/** An http or https address without a login in it, which would end up in logs. */
+export const httpUrl = () =>
+  meaning('an address like https://reports.example.com/learned, without user and password', (text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    const isPlain = url && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+    return isPlain && url.hash === '' ? text : undefined;
+  });
+
+/** A socket: host:port, or the path of one in the file system. */
+export const socketAddress = () =>
+  meaning('host:port or the path of a socket, like 127.0.0.1:783 or /run/spamd.sock', (text) => {
+    if (text.startsWith('/')) return text;
+    const at = parseListen(text);
+    return at && at.port > 0 ? text : undefined;
+  });
+
+/** Never shown: see isSecretName. */
+export const secretText = (least = 1) => {
+  const error = `a text of at least ${least} character${least === 1 ? '' : 's'}`;
+  return z.string({ error }).min(least, { error });
+};
+
+/** Settings of these names are never shown, wherever they stand. */
+export const isSecretName = (name: PropertyKey): boolean => /(password|secret|tokens?)$/i.test(String(name));
+
+export interface Token {
+  /** What the log calls whoever shows it. */
+  readonly name: string;
+  /** Hex: a token itself is forgotten at once. */
+  readonly sha256: string;
+}
+
+export const tokenForm = 'a token of at least 16 characters, or sha256: and its hash, or { name: …, token: one of these }';
+
+/** What somebody shows to be let in; may be given as its SHA-256, so that the file does not hold it. */
+export const token = () => {
+  const text = z
+    .string({ error: tokenForm })
+    .refine((text) => /^[!-~]{16,500}$/.test(text), { error: tokenForm })
+    .refine((text) => !/^sha256:/i.test(text) || /^sha256:[0-9a-f]{64}$/i.test(text), { error: tokenForm })
+    .transform((text) =>
+      /^sha256:/i.test(text) ? text.slice('sha256:'.length).toLowerCase() : createHash('sha256').update(text).digest('hex'),
+    );
+  return z.preprocess(
+    (value) => (typeof value === 'object' ? value : { token: value }),
+    z
+      .strictObject({ name: trainerName().default('unnamed'), token: text }, { error: tokenForm })
+      .transform(({ name, token }): Token => ({ name, sha256: token })),
+  );
+};
+
+export const trainerName = () =>
+  meaning('a name of letters, digits, - and _, at most 32 of them', (text) =>
+    /^[a-z0-9][a-z0-9_-]{0,31}$/i.test(text) ? text : undefined,
+  );
 
 /** Takes the password out of every `scheme://user:password@` in a text. */
 export const withoutPasswords = (text: string): string =>

@@ -7,10 +7,11 @@ import { hostname as machineName } from 'node:os';
 import { dirname, relative, resolve } from 'node:path';
 import type * as z from 'zod';
 import { check } from './checks.ts';
-import { parseDomain, withoutPasswords } from './kinds.ts';
+import { isSecretName, parseDomain, withoutPasswords } from './kinds.ts';
 import { ConfigError, closest, type Problem } from './problem.ts';
-import { type Config, type IntakeListener, type Parsed, schema, table } from './schema.ts';
+import { type Config, type ListenerFacts, type Parsed, schema, table } from './schema.ts';
 import { type Path, plain, readYaml, type Sources, type Tree, withEnvironment } from './sources.ts';
+import { settingsOfTrainer, type TrainerSettings } from './trainers.ts';
 import { settingsOfWatched } from './watched.ts';
 
 export { ConfigError } from './problem.ts';
@@ -74,7 +75,7 @@ function understand(sources: Sources, folder: string): Loaded {
   const problems: Problem[] = [];
   const report = (path: Path, text: string) =>
     problems.push({ place: sources.place(path), text: withoutPasswords(text) });
-  for (const key of Object.keys(tree)) if (!Object.hasOwn(schema.shape, key)) report([key], unknown([], key));
+  for (const key of Object.keys(tree)) if (!Object.hasOwn(schema.shape, key)) report([key], unknown([], key, tree));
   const parsed: Partial<Record<string, unknown>> = {};
   for (const [key, type] of Object.entries(schema.shape)) {
     const result = type.safeParse(tree[key]);
@@ -82,9 +83,9 @@ function understand(sources: Sources, folder: string): Loaded {
     else for (const issue of result.error.issues) explain(issue, [key], tree, report);
   }
   check(parsed as Partial<Parsed>, report);
-  const { tls, roles = [] } = parsed as Partial<Parsed>;
+  const { tls } = parsed as Partial<Parsed>;
   // Nodes may share one file of settings: only those that show a certificate need to have it.
-  if (roles.includes('imap'))
+  if (showsCertificate(parsed as Partial<Parsed>))
     for (const part of ['cert', 'key'] as const) {
       const file = tls?.[part] && resolve(folder, tls[part]);
       if (file && !existsSync(file)) report(['tls', part], `tls.${part}: there is no file ${file}`);
@@ -96,6 +97,14 @@ function understand(sources: Sources, folder: string): Loaded {
     places: placesOf(tree, sources),
   };
 }
+
+/** Has this process a listener for which there must be a certificate? */
+export function showsCertificate({ roles = [], intake, api }: Partial<Pick<Parsed, 'roles' | 'api'>> & SomeIntake): boolean {
+  if (roles.includes('imap') || api?.listen.some(({ tls }) => tls)) return true;
+  return roles.includes('intake') && (intake?.http.some((at) => ('listen' in at ? at.listen : at).tls) ?? false);
+}
+/** As parsed, or as the program has it. */
+type SomeIntake = { intake?: { http: readonly ({ tls: boolean } | { listen: { tls: boolean } })[] } | undefined };
 
 /** As one reads a file: by line. */
 function inOrder(problems: readonly Problem[]): readonly Problem[] {
@@ -117,11 +126,12 @@ function withoutNulls(tree: Tree): Tree {
 function explain(issue: z.core.$ZodIssue, above: Path, tree: Tree, report: (path: Path, text: string) => void): void {
   const path = [...above, ...issue.path];
   if (issue.code === 'unrecognized_keys') {
-    for (const key of issue.keys) report([...path, key], unknown(path, key));
+    for (const key of issue.keys) report([...path, key], unknown(path, key, tree));
     return;
   }
   const { found, known } = valueAt(tree, path);
-  report(known, `${nameOfPath(known)}: expected ${issue.message}, found ${shown(found)}`);
+  const hidden = found !== undefined && known.some(isSecretName);
+  report(known, `${nameOfPath(known)}: expected ${issue.message}, found ${hidden ? 'something else' : shown(found)}`);
 }
 
 /** The value at a path; a listener written as text has no parts, so it stands for them. */
@@ -139,20 +149,29 @@ const nameOfPath = (path: Path) =>
 
 function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value);
+  const text = JSON.stringify(value, (name, inner) => (isSecretName(name) ? '***' : inner));
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }
 
-function unknown(above: Path, key: string): string {
+function innerOfTrainer(path: Path, tree: Tree): readonly string[] {
+  if (path.at(-1) === 'fuzzy') return ['spamFlag', 'hamFlag', 'weight'];
+  return settingsOfTrainer(valueAt(tree, [...path, 'type']).found);
+}
+
+function unknown(above: Path, key: string, tree: Tree): string {
   const prefix = nameOfPath(above);
+  if (prefix === 'training' && ['spam', 'ham', 'timeout'].includes(key))
+    return `training.${key}: unknown setting; a command is now written training.trainers: [{ type: command, spam: […], ham: […] }]`;
   const inner =
     above[0] === 'domains'
-      ? ['aliases', 'nextHop']
+      ? ['aliases', 'nextHop', 'sender']
+      : above[0] === 'training'
+        ? innerOfTrainer(above, tree)
       : above[0] === 'intake' && above[1] === 'watch'
         ? settingsOfWatched
-        : above.length > 2
-          ? ['listen', 'direction', 'filter', 'disposition']
-          : [];
+      : above.length > 2
+        ? ['listen', 'direction', 'filter', 'disposition', 'class']
+        : [];
   const paths = [...table().map(({ path }) => path.join('.')), ...inner.map((name) => `${prefix}.${name}`)];
   const here = paths.filter((path) => path.slice(0, path.lastIndexOf('.') + 1) === (prefix ? `${prefix}.` : ''));
   const typed = prefix ? `${prefix}.${key}` : key;
@@ -168,15 +187,16 @@ function finished(parsed: Parsed, folder: string): Config {
   const { tls, training, intake, domains: written, ...rest } = parsed;
   const hostname = parsed.hostname ?? parseDomain(machineName()) ?? 'localhost';
   const path = (file: string) => resolve(folder, file);
-  const listener = ({ listen, direction, filter, disposition }: Parsed['intake']['lmtp'][number]): IntakeListener => ({
-    ...listen,
-    direction: direction ?? intake.direction,
-    filter,
-    ...(disposition ? { disposition } : {}),
+  const listener = <T>(at: Omit<Parsed['intake']['lmtp'][number], 'listen'> & { listen: T }): T & ListenerFacts => ({
+    ...at.listen,
+    direction: at.direction ?? intake.direction,
+    filter: at.filter,
+    ...(at.disposition ? { disposition: at.disposition } : {}),
+    ...(at.class === 'training' ? { class: at.class } : {}),
   });
-  const domains: Record<string, { aliases: string[]; nextHop?: string }> = {};
-  for (const [name, { aliases, nextHop }] of Object.entries(written ?? {}))
-    domains[parseDomain(name) as string] = nextHop === undefined ? { aliases } : { aliases, nextHop };
+  const domains: NonNullable<Config['domains']> = {};
+  for (const [name, { aliases, nextHop, sender }] of Object.entries(written ?? {}))
+    domains[parseDomain(name) as string] = { aliases, ...(nextHop && { nextHop }), ...(sender && { sender }) };
   const ours = Object.entries(domains).flatMap(([name, { aliases }]) => [name, ...aliases]);
   return {
     ...rest,
@@ -194,13 +214,28 @@ function finished(parsed: Parsed, folder: string): Config {
       maxMessageBytes: intake.maxMessageBytes,
       lmtp: intake.lmtp.map(listener),
       smtp: intake.smtp.map(listener),
+      http: intake.http.map(listener),
+      tokens: intake.tokens,
       handOverDomains: intake.handOverDomains ?? (ours.includes(hostname) ? [] : [hostname]),
     },
     ...(ours.length > 0 ? { domains } : {}),
-    ...(training.spam && training.ham
-      ? { training: { spam: training.spam, ham: training.ham, timeout: training.timeout } }
-      : {}),
+    training: { ...training, trainers: training.trainers.map((trainer) => withPaths(trainer, path)) },
   };
+}
+
+/** Files and folders of a trainer count from the folder of the settings, too. */
+function withPaths(trainer: TrainerSettings, path: (file: string) => string): TrainerSettings {
+  switch (trainer.type) {
+    case 'maildir':
+    case 'mbox':
+      return { ...trainer, spam: path(trainer.spam), ham: path(trainer.ham) };
+    case 'sa-learn':
+      return trainer.dbPath === undefined ? trainer : { ...trainer, dbPath: path(trainer.dbPath) };
+    case 'webhook':
+      return trainer.ca === undefined ? trainer : { ...trainer, ca: path(trainer.ca) };
+    default:
+      return trainer;
+  }
 }
 
 function placesOf(tree: Tree, sources: Sources): ReadonlyMap<string, string> {

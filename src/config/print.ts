@@ -3,7 +3,7 @@
  * from the table in schema.ts. What `config init` prints, read again, gives the defaults.
  */
 import { stringify } from 'yaml';
-import { withoutPasswords } from './kinds.ts';
+import { isSecretName, withoutPasswords } from './kinds.ts';
 import type { Loaded } from './load.ts';
 import { type About, environmentName, table } from './schema.ts';
 import type { Tree } from './sources.ts';
@@ -58,8 +58,18 @@ export function withoutSecrets(value: unknown): unknown {
   if (typeof value === 'string') return withoutPasswords(value);
   if (Array.isArray(value)) return value.map(withoutSecrets);
   if (typeof value === 'object' && value !== null)
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutSecrets(inner)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [
+        key,
+        isSecretName(key) ? hidden(inner) : withoutSecrets(inner),
+      ]),
+    );
   return value;
+}
+
+function hidden(value: unknown): unknown {
+  if (typeof value === 'string') return '***';
+  return Array.isArray(value) ? value.map(hidden) : withoutSecrets(value);
 }
 
 /** The settings in force, one a line, each with where it comes from. Passwords are hidden. */

@@ -8,10 +8,11 @@ import * as z from 'zod';
 import type { ToldTheSender } from '#app/lib/disposition';
 import {
   address,
-  argv,
+  amavisSocket,
   busUrl,
   disposition,
   domainName,
+  domainOrAddress,
   duration,
   filePath,
   hostName,
@@ -24,11 +25,16 @@ import {
   network,
   nextHop,
   oneOf,
+  senderMode,
   someOf,
   storeUrl,
+  token,
+  tokenForm,
+  wayOut,
   whole,
   yesOrNo,
 } from './kinds.ts';
+import { type TrainerSettings, trainer, trainerTypes } from './trainers.ts';
 import { watchedFolder, watchedForm } from './watched.ts';
 
 /** What people read about a setting. */
@@ -73,23 +79,29 @@ function group<T extends z.core.$ZodLooseShape>(help: string, shape: T) {
 export const roles = ['imap', 'intake', 'worker'] as const;
 export type Role = (typeof roles)[number];
 
+/** Ways by which people act on messages. */
+export const surfaces = ['imap', 'cli', 'web'] as const;
+export type Surface = (typeof surfaces)[number];
+
 const directions = ['auto', 'incoming', 'outgoing'] as const;
-export const filters = ['auto', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
+export const filters = ['auto', 'none', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
 export type IntakeDirection = (typeof directions)[number];
 export type IntakeFilter = (typeof filters)[number];
 
-const listenerForm = 'host:port, or { listen: host:port, direction: …, filter: …, disposition: … }';
-const intakeListener = () =>
+const listenerForm = 'host:port, or { listen: host:port, direction: …, filter: …, disposition: …, class: … }';
+const httpListenerForm = listenerForm.replaceAll('host:port', 'host:port[/tls]');
+const intakeListener = <T extends z.ZodType, F extends IntakeFilter>(at: () => T, filter: F, form: string) =>
   z.preprocess(
     (value) => (typeof value === 'string' || typeof value === 'number' ? { listen: String(value) } : value),
     z.strictObject(
       {
-        listen: intakeListen(),
+        listen: at(),
         direction: oneOf(directions).optional(),
-        filter: oneOf(filters).default('auto'),
+        filter: oneOf(filters).default(filter),
         disposition: disposition().optional(),
+        class: oneOf(['held', 'training']).default('held'),
       },
-      { error: listenerForm },
+      { error: form },
     ),
   );
 
@@ -177,15 +189,27 @@ export const schema = z.strictObject({
     }),
   }),
   intake: group('How the mail filter hands over what it caught.', {
-    lmtp: setting(list(intakeListener(), listenerForm), {
+    lmtp: setting(list(intakeListener(intakeListen, 'auto', listenerForm), listenerForm), {
       help: 'Where to listen for LMTP. An entry may name its direction and filter: { listen: "127.0.0.1:24", direction: outgoing, filter: amavis }. And what the filter in front of it tells the sender of the mail it hands over, if that is always the same, for people to see: disposition: accepted, discarded, delivered, or rejected with the reply, as in "rejected 554 5.7.0 Reject".',
       kind: `list of ${listenerForm}`,
       default: ['127.0.0.1:24'],
     }),
-    smtp: setting(list(intakeListener(), listenerForm), {
+    smtp: setting(list(intakeListener(intakeListen, 'auto', listenerForm), listenerForm), {
       help: 'The same for SMTP.',
       kind: `list of ${listenerForm}`,
       default: ['127.0.0.1:10025'],
+    }),
+    http: setting(list(intakeListener(imapListen, 'none', httpListenerForm), httpListenerForm), {
+      help: 'Where to listen for mail handed over by HTTP: POST /intake, and POST /intake/rspamd for its metadata_exporter (docs/connect/other.md). With /tls: HTTPS. Needs `intake.tokens`.',
+      kind: `list of ${httpListenerForm}`,
+      default: [],
+      example: ['127.0.0.1:8025'],
+    }),
+    tokens: setting(list(token(), 'tokens'), {
+      help: 'Who shows one of these may hand mail over by HTTP, from an address in `intake.trusted`. Make one with `openssl rand -hex 24`. An entry may have a name for the log, and the hash in the place of the token: { name: rspamd, token: "sha256:…" }.',
+      kind: `list of tokens: ${tokenForm}`,
+      default: [],
+      secret: true,
     }),
     trusted: setting(list(network(), 'addresses and ranges'), {
       help: 'Who may hand mail over. Anyone else gets 554 5.7.1 before DATA.',
@@ -222,15 +246,19 @@ export const schema = z.strictObject({
       z.preprocess(
         (value) => value ?? {},
         z.strictObject(
-          { aliases: list(domainName(), 'domains').default([]), nextHop: nextHop().optional() },
-          { error: 'aliases and nextHop, or nothing' },
+          {
+            aliases: list(domainName(), 'domains').default([]),
+            nextHop: wayOut().optional(),
+            sender: senderMode().optional(),
+          },
+          { error: 'aliases, nextHop and sender, or nothing' },
         ),
       ),
-      { error: 'domains, each with its aliases and nextHop' },
+      { error: 'domains, each with its aliases, nextHop and sender' },
     ),
     {
-      help: 'The domains we are responsible for, each with its alias domains and, if it has one of its own, its next hop.',
-      kind: 'domains, each with `aliases` and `nextHop`',
+      help: 'The domains we are responsible for, each with its alias domains and, if it has one of its own, its next hop, which may also be its mailbox server (imaps://{user}*master:password@host/INBOX, docs/release.md), and its `sender` (see release.sender).',
+      kind: 'domains, each with `aliases`, `nextHop` and `sender`',
       otherwise: 'every domain is ours, and everything is incoming',
       example: {
         'harbour.example': { aliases: ['harbor.example'], nextHop: 'smtp://10.0.0.5:10026' },
@@ -252,6 +280,12 @@ export const schema = z.strictObject({
       default: 'smtp://127.0.0.1:10026',
       secret: true,
     }),
+    amavis: optional(amavisSocket(), {
+      help: 'Where amavis speaks AM.PDP: amavis://host:port or amavis:///path of its socket; ?request=requeue sends mail through its checks again. What was imported from its quarantine is released by it.',
+      kind: 'socket of amavis',
+      otherwise: 'such mail goes to the next hop like all other',
+      example: 'amavis://127.0.0.1:9998',
+    }),
     retryForDays: setting(whole(1, 30), {
       help: 'So long a delivery is tried again. Then the message comes back into its folder, marked as failed.',
       kind: 'whole number',
@@ -271,34 +305,63 @@ export const schema = z.strictObject({
       kind: 'duration',
       default: '1h',
     }),
+    sender: setting(senderMode(), {
+      help: 'The envelope sender of released incoming mail. original: as it was received. empty: the null sender. srs: rewritten, so that SPF of the next hop is content and bounces find their way back. fixed:ADDRESS: this one. A message without a sender, and outgoing mail, stay as they are.',
+      kind: 'original | empty | srs | fixed:ADDRESS',
+      default: 'original',
+    }),
+    srsDomain: optional(domainName(), {
+      help: 'The domain of rewritten senders: its mail server has to read them back (postsrsd).',
+      kind: 'domain',
+      otherwise: 'the hostname',
+      example: 'srs.example.com',
+    }),
+    srsSecret: optional(z.string({ error: 'a secret' }).min(8, { error: 'a secret of 8 characters or more' }), {
+      help: 'Signs rewritten senders: the first line of the secret file of postsrsd there.',
+      kind: 'text',
+      otherwise: 'no sender can be rewritten',
+      secret: true,
+    }),
+    validFor: setting(duration(), {
+      help: 'So long after each try a filter that knows the release key lets the message through (docs/release.md).',
+      kind: 'duration',
+      default: '1d',
+    }),
+    renameHeaders: setting(yesOrNo(), {
+      help: 'true: spam fields in the header of a released message (X-Spam-Flag and the like) get X-Pre-Release- in front of their names, unless a DKIM signature names them. For a next hop that files by them.',
+      kind: 'true or false',
+      default: false,
+    }),
   }),
   actionFolders: setting(oneOf(['empty', 'strict']), {
     help: 'empty: Release, Spam and so on open as empty folders. strict: they cannot be opened (in Thunderbird: an alert on every click).',
     kind: 'empty | strict',
     default: 'empty',
   }),
-  training: group(
-    'Commands that learn from a message on their standard input, both or none. Exit code 0: learned; 69, 71, 74, 75, a signal or a timeout: again later; others: refused.',
-    {
-      spam: optional(argv(), {
-        help: 'Learns spam.',
-        kind: 'command, as a list of its words',
-        otherwise: 'training is recorded and kept for later',
-        example: ['sa-learn', '--spam'],
+  training: group('Who learns from what people put on Spam, Not Spam and Release & Train. See docs/training.md.', {
+    trainers: setting(list(trainer(), 'trainers, each with its type'), {
+      help: 'Each learns by itself; one that is down holds up nobody. Every trainer has a `type`, and may have a `name`, a `scope` (global, domain or user: whose database learns) and a `timeout`. None: training is recorded and kept for later.',
+      kind: `list of trainers, each of type ${trainerTypes.join(' | ')}`,
+      default: [],
+      example: [
+        { type: 'rspamd', url: 'http://127.0.0.1:11334', password: 'q1' },
+        { type: 'spamd', address: '127.0.0.1:783', scope: 'user' },
+      ],
+      secret: true,
+    }),
+    learn: group('What is learned from without being asked for: how people act is taken for what they mean.', {
+      released: setting(list(oneOf(surfaces), `${surfaces.join(', ')}`), {
+        help: 'A release by these ways is learned as ham as well, unless the message was held as a virus, as phishing or for a banned file.',
+        kind: `list of ${surfaces.join(' | ')}`,
+        default: [],
       }),
-      ham: optional(argv(), {
-        help: 'Learns ham.',
-        kind: 'command, as a list of its words',
-        otherwise: 'as with `spam`',
-        example: ['sa-learn', '--ham'],
+      discarded: setting(list(oneOf(surfaces), `${surfaces.join(', ')}`), {
+        help: 'What is put into Trash by these ways is learned as spam as well; what only leaves a folder by EXPUNGE is not.',
+        kind: `list of ${surfaces.join(' | ')}`,
+        default: [],
       }),
-      timeout: setting(duration(), {
-        help: 'A command that takes longer is stopped, and tried again later.',
-        kind: 'duration',
-        default: '60s',
-      }),
-    },
-  ),
+    }),
+  }),
   jobs: group('Work that is done behind the scenes: deliveries and training.', {
     concurrency: setting(whole(1, 1000), {
       help: 'So many at a time.',
@@ -324,6 +387,27 @@ export const schema = z.strictObject({
       default: '8s',
     }),
   }),
+  trainingRequested: group(
+    'Copies of mail that a filter was unsure about and delivered, which their owners may judge in `Training Requested`. A filter hands them over as class training: by a listener with `class: training`, or by HTTP.',
+    {
+      default: setting(oneOf(['on', 'off']), {
+        help: 'off: such a copy is thrown away, unless its owner, or the owner\'s domain, stands below or was switched on by `lazaret training-requested on` or by the API.',
+        kind: 'on | off',
+        default: 'off',
+      }),
+      on: setting(list(domainOrAddress(), 'domains and addresses'), {
+        help: 'Domains and addresses for which it is on.',
+        kind: 'list of domains and addresses',
+        default: [],
+        example: ['harbour.example', 'ben@quay.example'],
+      }),
+      keepFor: setting(duration(), {
+        help: 'A copy that nobody has judged leaves after this.',
+        kind: 'duration',
+        default: '14d',
+      }),
+    },
+  ),
   accounts: group('Who logs in.', {
     global: setting(loginName(), {
       help: 'The login name of the account that sees everything.',
@@ -337,6 +421,20 @@ export const schema = z.strictObject({
       kind: 'list of host:port',
       default: [],
       example: ['127.0.0.1:8080'],
+    }),
+  }),
+  api: group('What programs ask and say by HTTP, with a token: so far `/api/training-requested/NAME`.', {
+    listen: setting(list(imapListen(), 'host:port or host:port/tls'), {
+      help: 'Where to listen. With /tls: HTTPS; without it the token goes over the wire as it is, so let it be loopback. Needs `api.tokens`.',
+      kind: 'list of host:port or host:port/tls',
+      default: [],
+      example: ['127.0.0.1:8081'],
+    }),
+    tokens: setting(list(token(), 'tokens'), {
+      help: 'Who shows one of these may do everything that the API can.',
+      kind: `list of tokens: ${tokenForm}`,
+      default: [],
+      secret: true,
     }),
   }),
   log: group('What is told about the work, on standard error.', {
@@ -354,27 +452,38 @@ export const schema = z.strictObject({
 });
 
 export interface ImapListener extends ImapListen {}
-export interface IntakeListener extends ListenAddress {
+/** What comes by a listener. */
+export interface ListenerFacts {
   readonly direction: IntakeDirection;
   readonly filter: IntakeFilter;
   readonly disposition?: ToldTheSender;
+  /** Only copies of mail that was delivered come there. */
+  readonly class?: 'training';
+}
+export interface IntakeListener extends ListenAddress, ListenerFacts {}
+export interface HttpIntakeListener extends IntakeListener {
+  readonly tls: boolean;
 }
 
 export type Parsed = z.output<typeof schema>;
-/** What the program runs with. Durations (`release.showAfter`, `training.timeout`) are milliseconds; paths are absolute. */
+/** What the program runs with. Durations (`release.showAfter`, a trainer's `timeout`) are milliseconds; paths are absolute. */
 export interface Config extends Omit<Parsed, 'hostname' | 'tls' | 'intake' | 'domains' | 'training'> {
   readonly hostname: string;
   /** That of the file of settings: relative paths count from it. */
   readonly folder: string;
   readonly tls?: { readonly cert: string; readonly key: string };
-  readonly intake: Omit<Parsed['intake'], 'lmtp' | 'smtp' | 'direction' | 'handOverDomains'> & {
+  readonly intake: Omit<Parsed['intake'], 'lmtp' | 'smtp' | 'http' | 'direction' | 'handOverDomains'> & {
     readonly lmtp: readonly IntakeListener[];
     readonly smtp: readonly IntakeListener[];
+    readonly http: readonly HttpIntakeListener[];
     readonly handOverDomains: string[];
   };
   /** By main name, in lower case. Absent: every domain is ours. */
-  readonly domains?: Record<string, { aliases: string[]; nextHop?: string }>;
-  readonly training?: { readonly spam: string[]; readonly ham: string[]; readonly timeout: number };
+  readonly domains?: Record<string, { aliases: string[]; nextHop?: string; sender?: string }>;
+  readonly training: {
+    readonly trainers: readonly TrainerSettings[];
+    readonly learn: { readonly released: readonly Surface[]; readonly discarded: readonly Surface[] };
+  };
 }
 
 /** A line of the table: `imap.loginFailures.delayMs`, or a group's heading. */

@@ -124,7 +124,7 @@ async function startApp(folder: string, sinkPort: number, options: AssembleOptio
         domains: { 'harbour.example': { aliases: ['harbor.example'] }, 'quay.example': {} },
         aliases: { 'info@quay.example': 'ben@quay.example' },
         delivery: { nextHop: `smtp://127.0.0.1:${sinkPort}?tls=none` },
-        training: { spam: learner(folder, 'spam'), ham: learner(folder, 'ham') },
+        training: { trainers: [{ type: 'command', spam: learner(folder, 'spam'), ham: learner(folder, 'ham') }] },
       },
       folder,
     );

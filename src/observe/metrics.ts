@@ -71,6 +71,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #options: MetricsOptions;
   readonly #counted: Readonly<Record<Counted[0], Counter<'outcome'>>>;
+  readonly #lessons: Counter<'trainer' | 'outcome'>;
   readonly #replies: Counter<'outcome'>;
   readonly #commands: Counter<'command' | 'outcome'>;
   readonly #commandTime: Histogram<'command'>;
@@ -115,6 +116,10 @@ export class Metrics {
       trainings: counter('lazaret_trainings_total', 'Tries to have a message learned', ['outcome']),
       logins: counter('lazaret_logins_total', 'Logins of mail clients', ['outcome']),
     };
+    this.#lessons = counter('lazaret_lessons_total', 'Answers of each trainer to a message it was to learn from', [
+      'trainer',
+      'outcome',
+    ]);
     this.#jobs = gauge('lazaret_jobs', 'Unfinished work: due, being done (leased), or for later', ['step', 'state']);
     this.#oldest = gauge('lazaret_jobs_oldest_due_seconds', 'How long the oldest job that could be done has waited', [
       'step',
@@ -195,6 +200,16 @@ export class Metrics {
   }
 
   // What is counted where it happens.
+
+  /** Those that there are, by the names that the settings give them. */
+  trainers(names: readonly string[]): void {
+    for (const trainer of names)
+      for (const outcome of ['learned', 'known', 'refused', 'later']) this.#lessons.inc({ trainer, outcome }, 0);
+  }
+
+  lesson(trainer: string, outcome: 'learned' | 'known' | 'refused' | 'later'): void {
+    this.#lessons.inc({ trainer, outcome });
+  }
 
   event(event: ProductEvent): void {
     if (event.kind === 'login-refused') this.#counted.logins.inc({ outcome: refusedLogins[event.why] });

@@ -2,14 +2,16 @@
  * The role `worker`: does the jobs (deliveries, training) and keeps the house. Its heartbeat tells the command line that
  * somebody does; a store on which only the other roles run would keep what is released.
  */
+import { nameOfTrainer } from '#app/config/trainers';
 import { createDeliverHandler } from '#app/delivery/deliver';
 import { createRouter } from '#app/delivery/route';
+import { createSenderOf } from '#app/delivery/sender';
 import { createRunner, type Runner } from '#app/jobs/runner';
 import { startHeartbeat } from '#app/lib/heartbeat';
-import { createCommandTrainer } from '#app/training/command';
 import { createTrainHandler } from '#app/training/train';
 import { DeliveryClient } from '#smtp/client';
 import type { Ground } from './ground.ts';
+import { createTrainers } from './trainers.ts';
 
 const dayMs = 24 * 3600_000;
 const leaseMs = 60_000;
@@ -22,29 +24,32 @@ export interface WorkerRole {
 
 /** `now` is the store's clock, by which ages of jobs are told. */
 export function buildWorker(
-  { config, store, book, admission, shared, onEvent, log }: Ground,
+  { config, store, book, admission, shared, onEvent, log, metrics }: Ground,
+  version: string,
   now: () => number,
 ): WorkerRole {
   const client = new DeliveryClient({ hostname: config.hostname });
   const retryForMs = config.delivery.retryForDays * dayMs;
   const train = createTrainHandler({
     store,
-    ...(config.training
-      ? { trainer: createCommandTrainer({ ...config.training, timeoutMs: config.training.timeout }) }
-      : {}),
+    trainers: createTrainers(config, client, version),
     retryForMs,
     onEvent,
+    onLesson: (trainer, kind) => metrics?.lesson(trainer, kind),
     now,
   });
+  metrics?.trainers(config.training.trainers.map(nameOfTrainer));
   const runner = createRunner({
     store,
     handlers: {
       deliver: createDeliverHandler({
         store,
-        client,
-        routeOf: createRouter(config, book),
+        wayOf: createRouter(config, book, client),
+        senderOf: createSenderOf(config, book),
         hostname: config.hostname,
         releaseKey: admission.releaseKey,
+        validForMs: config.release.validFor,
+        renameHeaders: config.release.renameHeaders,
         retryForMs,
         showAfterMs: config.release.showAfter,
         onEvent,

@@ -62,9 +62,32 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       '1: store: expected a store like sqlite:./data/lazaret.db or mongodb://HOST/DATABASE?replicaSet=rs0, found "postgres://x"',
     ],
     [
-      'training: { spam: sa-learn, ham: [] }',
-      '1: training.spam: expected a command as a list of its words, like ["sa-learn", "--spam"], found "sa-learn"',
-      '1: training.ham: expected a command as a list of its words, like ["sa-learn", "--spam"], found []',
+      'training: { trainers: [{ type: command, spam: sa-learn, ham: [] }] }',
+      '1: training.trainers[1].spam: expected a command as a list of its words, like ["sa-learn", "--spam"], found "sa-learn"',
+      '1: training.trainers[1].ham: expected a command as a list of its words, like ["sa-learn", "--spam"], found []',
+    ],
+    [
+      'training: { trainers: [{ type: rspamc }, spamd, { spam: [x] }] }',
+      '1: training.trainers[1].type: expected one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found "rspamc"',
+      '1: training.trainers[2]: expected a trainer with its type, one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found "spamd"',
+      '1: training.trainers[3]: expected a trainer with its type, one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found {"spam":["x"]}',
+    ],
+    [
+      'training: { trainers: [{ type: webhook, url: "file:///etc/passwd", secret: short }] }',
+      '1: training.trainers[1].url: expected an address like https://reports.example.com/learned, without user and password, found "file:///etc/passwd"',
+      '1: training.trainers[1].secret: expected a text of at least 16 characters, found something else',
+    ],
+    [
+      'training: { trainers: [{ type: rspamd, pasword: "5ecret" }] }',
+      '1: training.trainers[1].pasword: unknown setting; did you mean training.trainers[1].password?',
+    ],
+    [
+      'training: { spam: [x] }',
+      '1: training.spam: unknown setting; a command is now written training.trainers: [{ type: command, spam: […], ham: […] }]',
+    ],
+    [
+      'training: { learn: { released: [imap, phone] } }',
+      '1: training.learn.released[2]: expected one of imap, cli, web, found "phone"',
     ],
     ['roles: []', '1: roles: expected one or more of imap, intake, worker, found []'],
     ['roles: [imap, web]', '1: roles[2]: expected one or more of imap, intake, worker, found "web"'],
@@ -157,7 +180,23 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       '1: tls.cert: there is no file /no/c.pem',
       '1: tls.key: there is no file /no/k.pem',
     ],
-    ['training: { ham: [learn] }', '1: training.ham stands here without training.spam'],
+    [
+      'training: { trainers: [{ type: spamd }, { type: spamd, name: SPAMD, timeout: 1h }] }',
+      '1: training.trainers[2]: number 1 is called SPAMD too; give one of them another `name`',
+      '1: training.trainers[2].timeout: expected 100ms to 10m',
+    ],
+    [
+      'training: { trainers: [{ type: command, spam: [a, "{user}"], ham: [a] }, { type: mbox, scope: user, spam: "a/{user}", ham: b }] }',
+      '1: training.trainers[1].spam: {user} has a meaning only with `scope: domain` or `scope: user`',
+      '1: training.trainers[2].ham: with `scope: user` {user} has to stand in it, in the path',
+    ],
+    [
+      'training: { trainers: [{ type: arf, scope: domain }, { type: rspamd, bayes: false }, { type: maildir, spam: a, ham: a }] }',
+      '1: training.trainers[1].scope: reports by mail know no other than global',
+      '1: training.trainers[1]: expected `spam`, the address that gets reports of spam, or `ham`, or both',
+      '1: training.trainers[2]: with `bayes: false` and no `fuzzy` flag nothing is learned',
+      '1: training.trainers[3].ham: expected another place than `spam`',
+    ],
     ['imap: { loginFailures: { delayMs: 20000 } }', '1: expected no less than imap.loginFailures.delayMs'],
     // what is no YAML
     ['hostname: a.example\nhostname: b.example', '2: Map keys must be unique'],
@@ -202,7 +241,7 @@ t.test('a bus is a Redis, and its password is not shown', async (t) => {
 t.test('all that is wrong is told at once, in the order of the lines', async (t) => {
   t.same(
     problems(
-      'imap:\n  listen: 5\n  maxConnections: x\nfoo: 1\nrelease:\n  undoSeconds: -1\ntraining: { ham: [x] }',
+      'imap:\n  listen: 5\n  maxConnections: x\nfoo: 1\nrelease:\n  undoSeconds: -1\ntraining: { learn: { released: x } }',
     ).map((text) => text.slice(0, text.indexOf(':'))),
     ['2', '3', '4', '6', '7'],
   );
@@ -306,9 +345,25 @@ t.test('empty values are absent ones, and what is absent has its meaning', async
       },
     ],
   );
-  t.match(configFrom({ training: { spam: ['a', 'b'], ham: ['c'], timeout: '5s' } }).training, {
-    spam: ['a', 'b'],
-    timeout: 5000,
+  const trainers = [
+    { type: 'command', spam: ['a', 'b'], ham: ['c'], timeout: '5s' },
+    { type: 'mbox', name: 'files', scope: 'user', spam: 'spam/{user}', ham: '/var/ham/{user}' },
+    { type: 'spamd' },
+  ];
+  t.same(configFrom({ training: { trainers, learn: { released: ['cli'] } } }, '/etc/lazaret').training, {
+    trainers: [
+      { type: 'command', scope: 'global', timeout: 5000, spam: ['a', 'b'], ham: ['c'] },
+      {
+        type: 'mbox',
+        name: 'files',
+        scope: 'user',
+        timeout: 30_000,
+        spam: '/etc/lazaret/spam/{user}',
+        ham: '/var/ham/{user}',
+      },
+      { type: 'spamd', scope: 'global', timeout: 30_000, address: '127.0.0.1:783', report: false },
+    ],
+    learn: { released: ['cli'], discarded: [] },
   });
 });
 
@@ -324,8 +379,8 @@ t.test('the file that is printed has every setting and, read again, gives the de
       t.ok(configPage().includes(`\`${environmentName(line.path)}\``), `${line.path.join('.')} is on the page`);
   }
   // Its examples hold, too.
-  const commented = /^( *)# ( *)(hostname|handOverDomains|domains|aliases|spam|ham|[\w.@]+\.example)(?=: ?[[{\w]|:$)/gm;
-  const examples = text.replace(/^aliases: \{\}$/m, '').replace(commented, '$1$2$3');
+  const commented = /^( *)# ( *)(hostname|handOverDomains|domains|aliases|trainers|[\w.@]+\.example)(?=: ?[[{\w]|:$)/gm;
+  const examples = text.replace(/^(aliases: \{\}|  trainers: \[\])$/gm, '').replace(commented, '$1$2$3');
   writeFileSync(file, examples);
   t.match(loadConfig({ file, env: {} }), {
     hostname: 'quarantine.example.com',
@@ -334,7 +389,7 @@ t.test('the file that is printed has every setting and, read again, gives the de
       'quay.example': {},
     },
     aliases: { 'info@quay.example': 'ben@quay.example' },
-    training: { spam: ['sa-learn', '--spam'] },
+    training: { trainers: [{ type: 'rspamd', password: 'q1' }, { type: 'spamd', scope: 'user' }] },
   });
 });
 

@@ -14,7 +14,7 @@ if (!existsSync('/usr/bin/thunderbird') || !existsSync('/usr/bin/Xvfb')) {
 } else stories();
 
 /** Takes everything and finds it worth learning. */
-const learner = { spam: ['cat'], ham: ['cat'] };
+const learner = { trainers: [{ type: 'command', spam: ['cat'], ham: ['cat'] }] };
 
 const folders = [
   'INBOX',

@@ -33,7 +33,7 @@ t.test('row 37: no password, no key and no body gets into the log', async (t) =>
         handOverDomains: ['quarantine.example'],
         maxMessageBytes: 4096,
       },
-      training: { spam: ['/bin/cat'], ham: ['/no/such/trainer'] },
+      training: { trainers: [{ type: 'command', spam: ['/bin/cat'], ham: ['/no/such/trainer'] }] },
     },
     {},
     logger,
