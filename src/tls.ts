@@ -6,7 +6,7 @@
 import { randomUUID, X509Certificate } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { Config } from '#app/config/schema';
 
 type TlsConfig = Pick<Config, 'tls' | 'store' | 'hostname'> & Partial<Pick<Config, 'folder'>>;
@@ -51,6 +51,27 @@ export class TlsFiles {
   get fingerprint(): string {
     return new X509Certificate(this.#pair.cert).fingerprint256;
   }
+}
+
+/** What HTTPS listeners show. */
+export interface Certificate {
+  context(): SecureContext;
+  /** Reads the files again; later connections see it. @throws TlsError, and nothing has changed */
+  reload(): void;
+}
+
+/** @throws TlsError */
+export async function openCertificate(config: TlsConfig): Promise<Certificate> {
+  const files = await TlsFiles.open(config);
+  const make = () => createSecureContext({ minVersion: 'TLSv1.2', ...files.context() });
+  let context = make();
+  return {
+    context: () => context,
+    reload() {
+      files.reload();
+      context = make();
+    },
+  };
 }
 
 /** Certificate and key of a self-signed pair, in one file: it is there whole or not at all. */
