@@ -48,7 +48,10 @@ const types = {
     url: httpUrl().prefault('http://127.0.0.1:11334'),
     password: secretText().exactOptional(),
     bayes: yesOrNo().default(true),
-    classifier: z.string({ error: 'the name of a classifier' }).min(1, { error: 'the name of a classifier' }).exactOptional(),
+    classifier: z
+      .string({ error: 'the name of a classifier' })
+      .min(1, { error: 'the name of a classifier' })
+      .exactOptional(),
     fuzzy: z
       .strictObject(
         {
@@ -121,7 +124,7 @@ export const trainer = () =>
     ],
     {
       error: ({ input }) =>
-        typeof input === 'object' && input !== null && 'type' in input
+        typeof input === 'object' && input !== null
           ? `one of ${trainerTypes.join(', ')}`
           : `a trainer with its type, one of ${trainerTypes.join(', ')}`,
     },
@@ -131,4 +134,3 @@ export type TrainerSettings = z.output<ReturnType<typeof trainer>>;
 
 /** What history, logs and numbers call it. */
 export const nameOfTrainer = ({ name, type }: Pick<TrainerSettings, 'name' | 'type'>): string => name ?? type;
-

@@ -11,7 +11,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { lookup as systemLookup } from 'node:dns';
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import { networks } from '#app/lib/networks';
@@ -108,7 +108,8 @@ async function* bodyOf(lesson: Lesson, { content, maxBytes }: WebhookTrainerOpti
   // Base64 goes by three octets.
   let rest: Uint8Array = new Uint8Array(0);
   for await (const chunk of lesson.message()) {
-    const all = rest.length > 0 ? Buffer.concat([rest, chunk]) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    const all =
+      rest.length > 0 ? Buffer.concat([rest, chunk]) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     const whole = all.length - (all.length % 3);
     if (whole > 0) yield Buffer.from(all.toString('base64', 0, whole));
     rest = Uint8Array.from(all.subarray(whole));
@@ -133,7 +134,9 @@ async function post(url: URL, { headers, body, lookup, ca, signal }: Post): Prom
   // A connection for each: what was allowed for one look-up is not kept for the next.
   const shared = { method: 'POST', headers, lookup, signal, agent: false } as const;
   const request =
-    url.protocol === 'https:' ? httpsRequest(url, { ...shared, ...(ca !== undefined && { ca }) }) : httpRequest(url, shared);
+    url.protocol === 'https:'
+      ? httpsRequest(url, { ...shared, ...(ca !== undefined && { ca }) })
+      : httpRequest(url, shared);
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     request.once('response', resolve);
     request.on('error', reject);
@@ -208,7 +211,10 @@ const notAllowed = (address: string): string =>
 function judge({ status, words }: Answer): TrainingOutcome {
   if (status >= 200 && status < 300) return { kind: 'learned', said: words };
   if (status >= 300 && status < 400)
-    return { kind: 'later', said: `answered with a redirect (${status}), which is not followed: \`url\` has to be the last address` };
+    return {
+      kind: 'later',
+      said: `answered with a redirect (${status}), which is not followed: \`url\` has to be the last address`,
+    };
   if (status === 408 || status === 429 || status >= 500) return { kind: 'later', said: `${words} (${status})` };
   return { kind: 'refused', said: `${words} (${status})` };
 }

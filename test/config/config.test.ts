@@ -70,7 +70,7 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       'training: { trainers: [{ type: rspamc }, spamd, { spam: [x] }] }',
       '1: training.trainers[1].type: expected one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found "rspamc"',
       '1: training.trainers[2]: expected a trainer with its type, one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found "spamd"',
-      '1: training.trainers[3]: expected a trainer with its type, one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found {"spam":["x"]}',
+      '1: training.trainers[3].type: expected one of command, sa-learn, rspamd, spamd, webhook, arf, maildir, mbox, found nothing',
     ],
     [
       'training: { trainers: [{ type: webhook, url: "file:///etc/passwd", secret: short }] }',
@@ -319,7 +319,7 @@ t.test('empty values are absent ones, and what is absent has its meaning', async
     accounts: { global: 'global' },
     aliases: {},
   });
-  t.notOk('domains' in config || 'tls' in config || 'training' in config);
+  t.notOk('domains' in config || 'tls' in config);
   t.same(
     configFrom({ hostname: 'q.example', domains: { 'q.example': {} } }).intake.handOverDomains,
     [],
@@ -350,7 +350,7 @@ t.test('empty values are absent ones, and what is absent has its meaning', async
     { type: 'mbox', name: 'files', scope: 'user', spam: 'spam/{user}', ham: '/var/ham/{user}' },
     { type: 'spamd' },
   ];
-  t.same(configFrom({ training: { trainers, learn: { released: ['cli'] } } }, '/etc/lazaret').training, {
+  t.match(configFrom({ training: { trainers, learn: { released: ['cli'] } } }, '/etc/lazaret').training, {
     trainers: [
       { type: 'command', scope: 'global', timeout: 5000, spam: ['a', 'b'], ham: ['c'] },
       {

@@ -112,12 +112,21 @@ t.test('a user is a whole argument, never a part of one, and never an option (ro
   const folder = await mkdtemp(join(tmpdir(), 'lazaret-train-'));
   t.teardown(() => rm(folder, { recursive: true }));
   const touched = join(folder, 'touched');
-  const printed = "console.log(JSON.stringify(process.argv.slice(1)))";
+  const printed = 'console.log(JSON.stringify(process.argv.slice(1)))';
   const print = (...rest: string[]) => {
     const argv = [process.execPath, '-e', printed, ...rest];
     return createCommandTrainer({ name: 'command', spam: argv, ham: argv, timeoutMs: 20_000 });
   };
-  for (const local of ['ada', `\`touch ${touched}\``, `$(touch ${touched})`, `; touch ${touched}`, 'a b', "it's", '*', '{user}']) {
+  for (const local of [
+    'ada',
+    `\`touch ${touched}\``,
+    `$(touch ${touched})`,
+    `; touch ${touched}`,
+    'a b',
+    "it's",
+    '*',
+    '{user}',
+  ]) {
     const user = `${local}@harbour.example`;
     const outcome = await print('--', '-u', '{user}', 'x{user}').train(lessonOf('m', { user }), patience());
     t.equal(outcome.kind, 'learned');
@@ -126,7 +135,10 @@ t.test('a user is a whole argument, never a part of one, and never an option (ro
   t.notOk(existsSync(touched), 'nothing of it was run');
 
   const user = '-oQ/tmp@harbour.example';
-  t.match(await print('--', '{user}').train(lessonOf('m', { user }), patience()), { kind: 'learned', said: `["${user}"]` });
+  t.match(await print('--', '{user}').train(lessonOf('m', { user }), patience()), {
+    kind: 'learned',
+    said: `["${user}"]`,
+  });
   const bare = createCommandTrainer({ name: 'c', spam: ['/bin/true', '{user}', '--'], ham: [], timeoutMs: 20_000 });
   t.match(await bare.train(lessonOf('m', { user }), patience()), { kind: 'refused', said: /no -- before/ });
   t.match(await bare.train(lessonOf('m'), patience()), { kind: 'refused', said: /nobody knows whose/ });
