@@ -45,41 +45,47 @@ export function parseNextHop(text: string): NextHop {
   }
   const scheme = schemes[url.protocol];
   if (!scheme) throw new NextHopError(`"${url.protocol}//" is none of smtp://, smtps://, lmtp://`);
+  if (url.pathname !== '' && url.pathname !== '/') {
+    throw new NextHopError(`a next hop has no path ("${url.pathname}"); it ends after the port, or with ?tls=…`);
+  }
+  const { port, implicitTls } = scheme;
+  const server = readServer(url, { port, implicitTls });
+  const { name, tls, login } = server;
+  return {
+    protocol: scheme.protocol,
+    ...server,
+    implicitTls,
+    key: JSON.stringify([name, tls, login?.user, login?.password]),
+  };
+}
+
+/** What every next hop has, whatever is spoken to it: `scheme://user:password@host:port?tls=…`. @throws NextHopError */
+export function readServer(
+  url: URL,
+  { port: usualPort, implicitTls }: { readonly port: number; readonly implicitTls: boolean },
+): Pick<NextHop, 'host' | 'port' | 'tls' | 'login' | 'name'> {
   // The schemes are unknown to URL, which therefore takes the host as it is: brackets, case and percent signs stay.
   const host = decode(url.hostname, 'host')
     .replace(/^\[(.*)\]$/, '$1')
     .toLowerCase();
   if (host === '') throw new NextHopError(`${url.protocol}// needs a host, as in ${url.protocol}//mail.example.com:25`);
   if (!/^[\w.:%-]+$/.test(host)) throw new NextHopError('the host of a next hop is a name or an IP address');
-  const port = url.port === '' ? scheme.port : Number(url.port);
+  const port = url.port === '' ? usualPort : Number(url.port);
   if (port < 1) throw new NextHopError('the port of a next hop lies between 1 and 65535');
-  if (url.pathname !== '' && url.pathname !== '/') {
-    throw new NextHopError(`a next hop has no path ("${url.pathname}"); it ends after the port, or with ?tls=…`);
-  }
   if (url.hash !== '') throw new NextHopError('a # in a user name or password of a next hop is written %23');
 
   const login = readLogin(url);
-  const tls = readTls(url, scheme.implicitTls, login !== undefined);
+  const tls = readTls(url, implicitTls, login !== undefined);
   const shownHost = host.includes(':') ? `[${host}]` : host;
-  const name = `${url.protocol}//${shownHost}:${port}`;
-  return {
-    protocol: scheme.protocol,
-    host,
-    port,
-    implicitTls: scheme.implicitTls,
-    tls,
-    ...(login && { login }),
-    name,
-    key: JSON.stringify([name, tls, login?.user, login?.password]),
-  };
+  return { host, port, tls, ...(login && { login }), name: `${url.protocol}//${shownHost}:${port}` };
 }
 
 function readLogin(url: URL): NextHop['login'] {
   if (url.username === '' && url.password === '') return undefined;
   if (url.username === '')
-    throw new NextHopError('a next hop with a password needs a user name, as in smtp://user:password@host');
+    throw new NextHopError(`a next hop with a password needs a user name, as in ${url.protocol}//user:password@host`);
   if (url.password === '')
-    throw new NextHopError('a next hop with a user name needs a password, as in smtp://user:password@host');
+    throw new NextHopError(`a next hop with a user name needs a password, as in ${url.protocol}//user:password@host`);
   return { user: decode(url.username, 'user name'), password: decode(url.password, 'password') };
 }
 
@@ -95,12 +101,12 @@ function readTls(url: URL, implicitTls: boolean, withLogin: boolean): TlsMode {
   if (mode === undefined) return implicitTls ? 'verify' : withLogin ? 'require' : 'may';
   if (!tlsModes.includes(mode)) throw new NextHopError(`tls=${mode} is none of none, may, require, verify`);
   if (implicitTls && (mode === 'none' || mode === 'may')) {
-    throw new NextHopError(`smtps:// is always TLS: tls=${mode} contradicts it, use require or verify`);
+    throw new NextHopError(`${url.protocol}// is always TLS: tls=${mode} contradicts it, use require or verify`);
   }
   return mode as TlsMode;
 }
 
-function decode(text: string, what: string): string {
+export function decode(text: string, what: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

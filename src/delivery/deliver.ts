@@ -10,21 +10,27 @@ import type { Log } from '#app/observe/log';
 import { folderOf } from '#app/quarantine/folders';
 import type { Ended, Handler } from '#app/quarantine/job-handler';
 import { renderPrefix } from '#app/quarantine/prefix';
-import { signRelease } from '#app/quarantine/release-token';
-import type { DeliveryClient, NextHop } from '#smtp/client';
+import { markOf, signRelease } from '#app/quarantine/release-token';
 import { NotFound, StoreError } from '#store/errors';
 import type { ClaimedJob, Entry, Message } from '#store/model';
 import type { Store } from '#store/port';
 import { envelopeOf } from './envelope.ts';
 import { Outgoing } from './outgoing.ts';
+import type { SenderOf } from './sender.ts';
 import { renderTrace } from './trace.ts';
+import type { Transport } from './transport.ts';
 
 export interface DeliverOptions {
   readonly store: Store;
-  readonly client: Pick<DeliveryClient, 'deliver'>;
-  routeOf(entry: Entry): NextHop | undefined;
+  /** Its way out; undefined: none is configured. */
+  wayOf(entry: Entry, message: Message): Transport | undefined;
+  readonly senderOf: SenderOf;
   readonly hostname: string;
   readonly releaseKey: Uint8Array;
+  /** So long after a try began a filter may let it through by its signed header. */
+  readonly validForMs: number;
+  /** The spam fields of the stored header are sent under other names. */
+  readonly renameHeaders: boolean;
   /** After so long since the drop a delivery that is put off has failed. */
   readonly retryForMs: number;
   /** After so long it is shown again, as waiting. */
@@ -77,23 +83,32 @@ class Delivery {
   }
 
   async #try(entry: Entry, message: Message): Promise<Ended> {
-    const { store, client, log } = this.#options;
-    const hop = this.#options.routeOf(entry);
-    if (!hop) return this.#later(entry, message, 'no next hop is configured for this recipient');
+    const { store, senderOf, renameHeaders, log } = this.#options;
+    const way = this.#options.wayOf(entry, message);
+    if (!way) return this.#later(entry, message, 'no next hop is configured for this recipient');
 
-    // Nothing is read before the client has a connection for it.
-    const outgoing = new Outgoing(store.messages, message);
+    // Nothing is read before the transport has a connection for it.
+    const outgoing = new Outgoing(store.messages, message, { renameHeaders });
     const trace = async () => Buffer.from(await this.#trace(entry, outgoing), 'latin1');
     let fixed: Promise<Buffer> | undefined;
     async function* source(): AsyncGenerator<Uint8Array> {
       fixed ??= trace();
       yield await fixed;
-      yield* outgoing.read();
+      yield* outgoing.released();
     }
-    const envelope = envelopeOf(entry, message);
-    const { outcomes, busy } = await client.deliver(hop, envelope, source, message.size, this.#signal);
-    const { kind, said } = outcomes[0]!;
-    log.debug({ entry: entry.id, hop: hop.name, attempt: this.#job.attempts, kind, said }, 'tried to deliver');
+    const { actor, attempts: attempt, resentMessageId } = this.#job;
+    const parcel = {
+      entry,
+      message,
+      envelope: envelopeOf(entry, message, senderOf(entry, message)),
+      actor,
+      attempt,
+      mark: `drop=${markOf(resentMessageId)};`,
+      source,
+      size: message.size,
+    };
+    const { kind, said, busy } = await way.send(parcel, this.#signal);
+    log.debug({ entry: entry.id, hop: way.name, attempt, kind, said }, 'tried to deliver');
     if (busy) return this.#later(entry, message, said, busy);
     switch (kind) {
       case 'accepted':
@@ -106,13 +121,22 @@ class Delivery {
   }
 
   async #trace(entry: Entry, outgoing: Outgoing): Promise<string> {
-    const { hostname, releaseKey } = this.#options;
+    const { hostname, releaseKey, validForMs } = this.#options;
     const { id: entryId, recipient } = entry;
+    const token = {
+      entryId,
+      drop: markOf(this.#job.resentMessageId),
+      attempt: this.#job.attempts,
+      // By the clock of this machine, as a filter will read it by its own.
+      until: Math.ceil((Date.now() + validForMs) / 1000),
+      recipient,
+      bodySha256: await outgoing.bodySha256(),
+    };
     return renderTrace({
       hostname,
       job: this.#job,
       entryId,
-      release: signRelease(releaseKey, { entryId, recipient, bodySha256: await outgoing.bodySha256() }),
+      release: signRelease(releaseKey, token),
       signed: await outgoing.signedFields(),
     });
   }

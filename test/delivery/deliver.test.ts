@@ -35,7 +35,7 @@ class World {
   readonly sink: Sink;
   readonly events: ProductEvent[] = [];
   readonly runner: Runner;
-  readonly handler: ReturnType<typeof createDeliverHandler>;
+  handler: ReturnType<typeof createDeliverHandler>;
   /** The handler with something else in it. */
   readonly handlerWith: (more: Partial<DeliverOptions>) => ReturnType<typeof createDeliverHandler>;
   readonly #clock: Float64Array;
@@ -58,10 +58,12 @@ class World {
     const client = new DeliveryClient({ hostname: 'q.example', timeouts: limits });
     const options: DeliverOptions = {
       store,
-      client,
-      routeOf: createRouter({ delivery: { nextHop: `${sink.url}?tls=none` } }, new AddressBook({})),
+      wayOf: to(client, sink),
+      senderOf: (_, { sender }) => sender,
       hostname: 'q.example',
       releaseKey: key,
+      validForMs: day,
+      renameHeaders: false,
       retryForMs: 5 * day,
       showAfterMs: hour,
       onEvent: (event) => this.events.push(event),
@@ -74,12 +76,17 @@ class World {
     const none = async () => ({ kind: 'done', said: 'no trainer', leaveAfterMs: 0 }) as const;
     this.runner = createRunner({
       store,
-      handlers: { deliver: this.handler, 'train-ham': none, 'train-spam': none },
+      handlers: { deliver: (job, signal) => this.handler(job, signal), 'train-ham': none, 'train-spam': none },
       concurrency: 16,
       leaseMs: minute,
       log: silent,
     });
     this.runner.start();
+  }
+
+  /** From now on. */
+  use(more: Partial<DeliverOptions>): void {
+    this.handler = this.handlerWith(more);
   }
 
   async hold(
@@ -163,6 +170,10 @@ class World {
   }
 }
 
+/** Everything to this next hop. */
+const to = (client: Pick<DeliveryClient, 'deliver'>, { url }: Sink): DeliverOptions['wayOf'] =>
+  createRouter({ delivery: { nextHop: `${url}?tls=none` } }, new AddressBook({}), client);
+
 /** The message below our trace headers. */
 function below(sent: Buffer): Buffer {
   const end =
@@ -203,11 +214,15 @@ t.test('a release: the envelope as received, the bytes as stored, the answer rec
     /\r\nResent-From: Lazaret <postmaster@q\.example>\r\nResent-Date: .*\r\nResent-Message-ID: <.*@q\.example>\r\n/,
   );
   t.notMatch(text, /X-Spam-Flag/, "the filter's block stays here");
-  t.same(tokenIn(message!.bytes), {
+  const token = tokenIn(message!.bytes);
+  t.match(token, {
     entryId: entry.id,
+    attempt: 1,
     recipient: 'Ada+tag@harbour.example',
     bodySha256: createHash('sha256').update('.\r\nBuy now.\r\n').digest('hex'),
   });
+  const validFor = token!.until - Date.now() / 1000;
+  t.ok(validFor > 86_000 && validFor <= 86_401, 'for a day');
   t.match(await world.entry(entry.id), { state: 'released', place: 'none' });
   t.match(await world.store.jobs.ofDrop(dropId), [{ state: 'done', outcome: '250 2.0.0 Ok' }]);
   t.same(world.events, [
@@ -343,14 +358,15 @@ t.test('row 5: a 4xx or no answer is tried again, is shown after an hour, and fa
   );
 });
 
-t.test('row 7: tries look alike, also after an answer that was lost', async (t) => {
+t.test('row 7: tries look alike but for their signature, also after an answer that was lost', async (t) => {
   const client = new DeliveryClient({ hostname: 'q.example', timeouts: { ...limits, dataMs: 1000 } });
   t.teardown(() => client.close());
   const sinkOptions: SinkOptions = {
     behave: ({ phase, delivered }) =>
       phase === 'end' && delivered < 2 ? (delivered === 0 ? 'close' : 'hang') : undefined,
   };
-  const world = await World.open(t, sinkOptions, { client });
+  const world = await World.open(t, sinkOptions);
+  world.use({ wayOf: to(client, world.sink) });
   const entry = await world.hold();
   await world.drop(entry);
   await world.settle();
@@ -359,7 +375,20 @@ t.test('row 7: tries look alike, also after an answer that was lost', async (t) 
   await world.later(hour);
   const [first, second, third] = world.sink.messages;
   t.ok(first && second && third);
-  t.ok(first!.bytes.equals(second!.bytes) && second!.bytes.equals(third!.bytes), 'the same to the last octet');
+  const unsigned = ({ bytes }: { bytes: Buffer }) =>
+    bytes
+      .toString('latin1')
+      .replace(/ try=\d+;\r\n until=\d+;\r\n/, '')
+      .replace(/ sig=.*\r\n/, '');
+  t.equal(unsigned(first!), unsigned(second!), 'the same to the last octet');
+  t.equal(unsigned(second!), unsigned(third!));
+  const tokens = world.sink.messages.map(({ bytes }) => tokenIn(bytes)!);
+  t.same(
+    tokens.map(({ attempt }) => attempt),
+    [1, 2, 3],
+    'a filter that let one through can tell the next try from a repeat',
+  );
+  t.equal(new Set(tokens.map(({ drop }) => drop)).size, 1, 'but they are one release');
   t.match(await world.entry(entry.id), { state: 'released' });
   t.same(world.kinds(), ['release-waits', 'release-waits', 'released']);
 });
@@ -378,9 +407,10 @@ t.test('row 5: a next hop that hangs, and one that is down, hold up nobody else'
     patienceMs: 10,
   });
   t.teardown(() => client.close());
-  let routeOf: DeliverOptions['routeOf'] = () => undefined;
-  const world = await World.open(t, {}, { client, routeOf: (entry) => routeOf(entry) });
-  routeOf = createRouter({ domains, delivery: { nextHop: world.sink.url } }, new AddressBook({ domains }));
+  const world = await World.open(t);
+  world.use({
+    wayOf: createRouter({ domains, delivery: { nextHop: world.sink.url } }, new AddressBook({ domains }), client),
+  });
   for (let n = 0; n < 40; n++) {
     await world.drop(
       await world.hold(`Subject: ${n}\r\n\r\n`, { recipient: `a@${n % 2 ? 'hanging' : 'dead'}.example` }),
@@ -437,21 +467,25 @@ t.test('what is not there any more fails, and says so', async (t) => {
   });
 
   const entry = await world.hold();
-  const lost = await world.handlerWith({ routeOf: () => undefined })(job(entry.id), signal);
+  const lost = await world.handlerWith({ wayOf: () => undefined })(job(entry.id), signal);
   t.match(lost, { kind: 'later', said: /no next hop/, afterMs: 300_000 });
   const deliver = async () => {
     throw new TypeError('secret');
   };
-  const ended = await world.handlerWith({ client: { deliver } })(job(entry.id), signal);
+  const wayOf = (client: Pick<DeliveryClient, 'deliver'>) => to(client, world.sink);
+  const ended = await world.handlerWith({ wayOf: wayOf({ deliver }) })(job(entry.id), signal);
   t.match(ended, { kind: 'later', said: /^an error inside the quarantine \([0-9a-f-]{36}\)$/ });
   const said = 'all connections to the next hop are in use';
   const busy = (hanging: boolean) => ({
     deliver: async () => ({ outcomes: [{ recipient: '', kind: 'later' as const, said }], busy: { hanging } }),
   });
   const old = { ...job(entry.id), droppedAt: new Date(Date.now() - 6 * day) };
-  t.match(await world.handlerWith({ client: busy(false) })(old, signal), { kind: 'later', said, afterMs: 2000 });
-  t.match(await world.handlerWith({ client: busy(true) })(job(entry.id), signal), { kind: 'later', afterMs: 60_000 });
-  t.match(await world.handlerWith({ client: busy(true) })(old, signal), {
+  t.match(await world.handlerWith({ wayOf: wayOf(busy(false)) })(old, signal), { kind: 'later', said, afterMs: 2000 });
+  t.match(await world.handlerWith({ wayOf: wayOf(busy(true)) })(job(entry.id), signal), {
+    kind: 'later',
+    afterMs: 60_000,
+  });
+  t.match(await world.handlerWith({ wayOf: wayOf(busy(true)) })(old, signal), {
     kind: 'failed',
     said: /given up after 5 days/,
   });

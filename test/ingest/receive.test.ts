@@ -536,7 +536,16 @@ t.test('§7.6: a released message that the filter hands back is its entry again'
         { recipients: [{ address: 'Ann+other@x.test' }], ...more },
       ),
     );
-  const token = signRelease(releaseKey, { entryId: made!.entryId, recipient: 'ann@x.test', bodySha256 });
+  // A hand-back is recognised at any time: `until` is for filters.
+  const claims = {
+    entryId: made!.entryId,
+    drop: 'd'.repeat(16),
+    attempt: 1,
+    until: 1,
+    recipient: 'ann@x.test',
+    bodySha256,
+  };
+  const token = signRelease(releaseKey, claims);
   await release();
   t.match(await back(token), [{ how: 'handed-back', entryId: made!.entryId }]);
   const entry = await store.entries.get(made!.entryId);
@@ -552,11 +561,7 @@ t.test('§7.6: a released message that the filter hands back is its entry again'
 
   await release();
   const fresh = [
-    back(
-      signRelease(Buffer.alloc(32, 8), { entryId: made!.entryId, recipient: 'ann@x.test', bodySha256 }),
-      'body\r\n',
-      { sender: 'forged@s.test' },
-    ),
+    back(signRelease(Buffer.alloc(32, 8), claims), 'body\r\n', { sender: 'forged@s.test' }),
     back(token, 'another body\r\n'),
     back(token, 'body\r\n', { recipients: [{ address: 'victim@x.test' }] }),
     back(token, 'body\r\n', { repeat: false, sender: 'inject@s.test' }),
