@@ -28,6 +28,7 @@ export interface How {
   readonly restoreTo?: ReadableFolder;
   readonly last?: boolean;
   readonly again?: true;
+  readonly steps?: readonly Step[];
 }
 
 export const by = (account: string = ada): Actor => ({ account, via: 'test' });
@@ -43,6 +44,7 @@ export function begin(store: Store, action: ActionName, how: How = {}): OpenDrop
     undoMs: how.undoMs ?? 0,
     hostname: 'mx.harbour.example',
     ...(how.again ? { again: how.again } : {}),
+    ...(how.steps ? { steps: how.steps } : {}),
   });
 }
 

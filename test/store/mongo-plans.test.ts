@@ -74,6 +74,12 @@ if (mongoOrSkip(t))
           }
         });
 
+      await t.test('counts of the training history are read from an index alone', async (t) => {
+        const [counted] = await profile(() => store.jobs.trainingStats());
+        t.match(counted, { planSummary: /^IXSCAN/, docsExamined: 0 });
+        t.ok(counted?.keysExamined > 0, 'there is something to count');
+      });
+
       for (const folder of ['caught', 'trash'] as const)
         for (const scope of [everything, domain('harbour.example')])
           await t.test(`a view of ${scope.level}, ${folder}, is read from the index alone`, async (t) => {
@@ -190,6 +196,28 @@ function methods(
       await d.run(store, { kind: 'done', said: 'no trainer', leaveAfterMs: 0 });
       await store.jobs.retryUntrained();
     },
+    'jobs.noteTraining, trainingsOf, trainings, trainingStats, history': async () => {
+      const { id, uid } = await held(store, ada, { text: 'Noted.' });
+      await d.drop(store, 'spam', [uid]);
+      const job = (await d.claim(store, ['train-spam'])).find(({ entryId }) => entryId === id);
+      for (const kind of ['later', 'learned', 'refused'] as const)
+        await store.jobs.noteTraining(job!, { trainer: 'rspamd', class: 'spam', kind, said: 'ok' });
+      await store.jobs.finish(job!, d.done());
+      await store.jobs.trainingsOf(job!.messageId);
+      await store.entries.history(job!.entryId!);
+      const [newest] = await store.jobs.trainings({ limit: 1 });
+      for (const before of [{}, { before: newest!.id }])
+        for (const trainer of [{}, { trainer: 'rspamd' }])
+          for (const kind of [{}, { kind: 'learned' as const }])
+            await store.jobs.trainings({ limit: 2, ...before, ...trainer, ...kind });
+      await store.jobs.trainingStats();
+      await store.jobs.retryUntrained({ failed: true });
+    },
+    'messages.withoutInventory, putInventory, inventory': async () => {
+      const [id] = await store.messages.withoutInventory(3);
+      await store.messages.putInventory(id!, { attachments: [], links: [] });
+      await store.messages.inventory(id!);
+    },
     'changes.since, end': async () => {
       await store.changes.since((await store.changes.end()) as never, 10);
       await store.changes.since(1 as never, 10);
@@ -220,6 +248,7 @@ function methods(
       await store.messages.put(from(new Uint8Array(600_000)));
       await d.drop(store, 'release', [await some()], { last: false });
       await d.drop(store, 'release-train', [await some()], { undoMs: 1000 });
+      await held(store, ada, { class: 'training', leaveAfterMs: 1000 });
       advance(100_000);
       await d.housekeep(store);
       advance(20 * 86_400_000);

@@ -1,11 +1,11 @@
 /**
  * Random sequences of everything that can happen to entries: drops by two accounts, in chunks too, undo, roll-back, EXPUNGE,
- * workers that succeed, fail, put off or lose their lease, time that passes. After each step what must hold of any entry
+ * workers that succeed, fail, put off or lose their lease, releases and discards that are learned, time that passes. After each step what must hold of any entry
  * (DESIGN §7.3, §7.5, §7.6) is looked at; at the end nothing may be left that nobody will ever do. SEED repeats a run.
  */
 import t, { type Test } from 'tap';
 import { LeaseLost } from '#store/errors';
-import type { ActionName, ClaimedJob, EntryId, ReadableFolder, Scope, Uid } from '#store/model';
+import type { ActionName, ClaimedJob, EntryId, ReadableFolder, Scope, Step, Uid } from '#store/model';
 import type { OpenDrop, Outcome } from '#store/port';
 import { mongoOrSkip } from '../support/mongod.ts';
 import { everything, held, type OpenHarness, recipient } from './contract/harness.ts';
@@ -17,6 +17,11 @@ import * as sqlite from './sqlite-harness.ts';
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const folders: readonly ReadableFolder[] = ['caught', 'training', 'trash'];
 const actions: readonly ActionName[] = ['release', 'release-train', 'spam', 'not-spam', 'discard', 'restore'];
+/** Steps of drops that train besides what their action says. */
+const lessons: Readonly<Partial<Record<ActionName, readonly Step[]>>> = {
+  release: ['deliver', 'train-ham'],
+  discard: ['train-spam'],
+};
 const accounts: readonly (readonly [string, Scope])[] = [
   [ada, recipient(ada)],
   ['global', everything],
@@ -39,6 +44,7 @@ async function play(t: Test, openHarness: OpenHarness, steps: number): Promise<v
 
   const ids: EntryId[] = [];
   for (let n = 0; n < 6; n++) ids.push((await held(store, ada, { class: n === 0 ? 'training' : 'held' })).id);
+  for (let n = 1; n < 4; n++) ids.push((await held(store, ada, { class: 'training', leaveAfterMs: n * 120_000 })).id);
   const open: OpenDrop[] = [];
   const leased: ClaimedJob[] = [];
   const undone = new Set<string>();
@@ -58,8 +64,10 @@ async function play(t: Test, openHarness: OpenHarness, steps: number): Promise<v
       case 1:
       case 2: {
         const last = random(4) > 0;
-        const drop = d.begin(store, action, { account, scope, folder, mode, undoMs: pick([0, 5_000]) });
-        told = `${mode} ${some} of ${folder} onto ${action} by ${account}${last ? '' : ', unsealed'}`;
+        const steps = random(2) ? lessons[action] : undefined;
+        const how = { account, scope, folder, mode, undoMs: pick([0, 5_000]) };
+        const drop = d.begin(store, action, steps ? { ...how, steps } : how);
+        told = `${mode} ${some} of ${folder} onto ${action}${steps ? ' and learn' : ''} by ${account}${last ? '' : ', unsealed'}`;
         const taken = await store.drops.take(drop, some, { last, ...(restoreTo && { restoreTo }) });
         for (const { to } of taken.pairs) everGiven.push(to);
         if (!last) open.push(drop);
@@ -115,9 +123,15 @@ async function play(t: Test, openHarness: OpenHarness, steps: number): Promise<v
     const inView = stays.filter(({ folder, endedAt }) => folders.includes(folder as ReadableFolder) && !endedAt);
     const flags =
       entry.folder && (await d.view(store, entry.folder, everything)).find((line) => line.startsWith(`${entry.uid}`));
-    const isIn = { discarded: ['trash'], trained: ['trash'], held: [home], dropped: [home, undefined] }[
-      entry.state as string
-    ] ?? [home, undefined];
+    // A copy on Spam or Not Spam whose time in Training Requested was over is in no folder.
+    const judged = entry.expiresAt ? ['trash', undefined] : ['trash'];
+    const isIn = {
+      discarded: ['trash'],
+      trained: judged,
+      expired: [undefined],
+      held: [home],
+      dropped: [home, undefined],
+    }[entry.state as string] ?? [home, undefined];
     const said: [string, boolean][] = [
       ['one delivery if it is dropped, else none', deliveries === (entry.state === 'dropped' ? 1 : 0)],
       ['one training at most', unfinished.length - deliveries <= 1],

@@ -1,12 +1,12 @@
 /** What the SQLite driver promises beyond the contract: about its file, its threads, its queries, and trouble with a disk. */
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { StoreBusy, StoreFull, StoreRefused, StoreUnavailable } from '#store/errors';
-import type { EntryId } from '#store/model';
+import type { EntryId, MessageId } from '#store/model';
 import { openStore } from '#store/open';
 import type { Store } from '#store/port';
 import { changesText } from '#store/sqlite/changes';
@@ -15,6 +15,7 @@ import { openMigrated } from '#store/sqlite/migrate';
 import { Database } from '#store/sqlite/sqlite';
 import { openSqlite } from '#store/sqlite/store';
 import { Thread } from '#store/sqlite/thread';
+import { trainingsText } from '#store/sqlite/trainings';
 import { viewText } from '#store/sqlite/views';
 import { admit, aSpamFor, domain, everything, held, put, recipient } from './contract/harness.ts';
 
@@ -113,6 +114,32 @@ t.test('says what is wrong with a place', async (t) => {
     ],
   ] as const)
     await t.rejects(openStore(url), { name: error.name, message: words }, url);
+});
+
+t.test('a store of the first schema is brought up to date, by one of those that open it', async (t) => {
+  const file = join(t.testdir(), 'old.db');
+  const old = new Database(file);
+  old.exec(readFileSync(new URL('../../store/sqlite/migrations/0001-first.sql', import.meta.url), 'utf8'));
+  old.exec(`PRAGMA application_id = ${0x4c5a5254};
+    PRAGMA user_version = 1;
+    INSERT INTO counters VALUES (1, 7, 1, 2, 2, 0);
+    INSERT INTO messages VALUES (1, 0, 'a', 'b', 0, '', '{}', x'', 'Old', 'Ann', 1), (2, 0, 'a', 'b', 0, '', '{}', x'', 'Old', 'Ann', 1);
+    INSERT INTO entries (id, message_id, owner, owner_domain, recipient, direction, class, place, state, uid, folder, prefix, size,
+      verdict, internal_date, held_at, mod_r, mod_d, mod_g)
+      VALUES (1, 1, 'ada@harbour.example', 'harbour.example', 'ada@harbour.example', 'incoming', 'training', 'training', 'held', 1,
+        'training', '', 0, '{"reason":"spam","source":"none","rules":[]}', 1, 1, 1, 1, 1);`);
+  old.close();
+  const stores = await Promise.all([1, 2, 3].map(() => openStore(`sqlite:${file}`, { durable: false })));
+  t.teardown(() => Promise.all(stores.map((store) => store.close())));
+  t.equal(stores[0]!.uidValidity, 7);
+  t.strictSame(await stores[0]!.messages.withoutInventory(10), [1, 2], 'all that was there is to be listed');
+  await stores[1]!.messages.putInventory(1 as MessageId, { attachments: [], links: [] });
+  t.strictSame(await stores[2]!.messages.withoutInventory(10), [2]);
+  const entry = await stores[0]!.entries.get(1 as EntryId);
+  t.equal(entry?.expiresAt, undefined);
+  t.match((await stores[0]!.entries.history(1 as EntryId))?.trainings, []);
+  while ((await stores[0]!.housekeep()).more);
+  t.match(await stores[0]!.entries.get(1 as EntryId), { state: 'held', place: 'training' }, 'and has no end');
 });
 
 t.test('says that a folder is read-only', async (t) => {
@@ -260,6 +287,8 @@ t.test('views, lists and the log walk an index and never sort', async (t) => {
     planOf(listText({ scope, limit: 1, folder: 'trash', states: ['held'], before: 9 as EntryId })),
   ]);
   plans.push(planOf(changesText.after), planOf(changesText.of));
+  plans.push(planOf(trainingsText({ limit: 1, trainer: 'a' })), planOf(trainingsText({ limit: 1, kind: 'known' })));
+  plans.push(planOf(trainingsText({ limit: 1, trainer: 'a', kind: 'known', before: 9 })));
   for (const plan of plans) {
     t.notMatch(plan, /TEMP B-TREE/);
     t.notMatch(plan.split('\n')[0], /^SCAN (?!e$)/, plan);

@@ -52,12 +52,25 @@ export async function fill({ store, advance }: Harness): Promise<void> {
     { ...mail.message, bytes: await put(store, mail.raw) },
     { actor: d.by(ben), scope: recipient(ben), action: 'not-spam', undoMs: 0, hostname: 'mx.harbour.example' },
   );
+  const [lesson] = await d.claim(store, ['train-spam', 'train-ham'], 1);
+  const line = { trainer: 'rspamd', class: 'spam', said: 'learned' } as const;
+  await store.jobs.noteTraining(lesson!, { ...line, kind: 'learned', user: ada });
+  await store.jobs.noteTraining(lesson!, { ...line, trainer: 'other', kind: 'later' });
+  await held(store, ada, { class: 'training', leaveAfterMs: 1e9 });
+  const [first] = await store.messages.withoutInventory(1);
+  await store.messages.putInventory(first!, anInventory);
   await store.accounts.add({ name: 'ann*global', scope: everything, person: 'ann', passwordHash: 'hash' });
   await store.settings.put('a key', Uint8Array.of(0, 1, 255));
   await store.settings.helpUid(ada, 'text');
   await store.messages.put(from(aMessage('Never admitted.'), new Uint8Array(600_000)));
   advance(1000);
 }
+
+const anInventory = {
+  attachments: [{ name: 'ä.zip', type: 'application/zip', size: 3, sha256: 'ab', names: ['x'], note: 'encrypted' }],
+  links: [{ domain: 'bit.ly', count: 2, shortener: true as const }],
+  problem: 'only 1 of 2 attachments are listed',
+};
 
 async function records(store: Store): Promise<StoreRecord[]> {
   const all: StoreRecord[] = [];
