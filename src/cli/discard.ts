@@ -4,8 +4,10 @@ import type { Verb } from './verb.ts';
 
 export const discard: Verb = {
   name: 'discard',
-  summary: 'put messages into Trash; nothing is learned from them',
-  about: 'They can be restored from there until they are purged.',
+  summary: 'put messages into Trash',
+  about:
+    'They can be restored from there until they are purged. Nothing is learned from them, unless `training.learn.discarded` ' +
+    'names the command line.',
   arguments: idArguments,
   examples: [
     ['lazaret discard 17 18', 'two messages'],

@@ -6,7 +6,7 @@
 import { userInfo } from 'node:os';
 import { isServerRunning } from '#app/lib/heartbeat';
 import { cleanLine } from '#app/lib/terminal';
-import { meaningOf } from '#app/quarantine/actions';
+import { meaningOf, stepsLearned } from '#app/quarantine/actions';
 import { folderOf } from '#app/quarantine/folders';
 import { explain } from '#app/quarantine/refusals';
 import type { ActionName, Actor, Entry, EntryId, Job, ReadableFolder, Uid } from '#store/model';
@@ -87,6 +87,7 @@ async function drop(
     if (refused) said.set(entry.id, { entryId: entry.id, ...refused });
     else if (stay) groups.set(stay.folder, (groups.get(stay.folder) ?? new Map()).set(stay.uid, entry));
   }
+  const steps = stepsLearned(action, actor().via, config.training.learn);
   for (const [folder, entries] of groups) {
     const open = store.drops.begin({
       actor: actor(),
@@ -97,6 +98,7 @@ async function drop(
       undoMs: config.release.undoSeconds * 1000,
       hostname: config.hostname,
       ...(again ? { again } : {}),
+      ...(steps ? { steps } : {}),
     });
     const uids = [...entries.keys()].sort((a, b) => a - b);
     for (let at = 0; at < uids.length; at += chunkSize) {

@@ -18,7 +18,7 @@ export type { Ended, Handler };
 export interface RunnerOptions {
   readonly store: Pick<Store, 'jobs' | 'changes' | 'housekeep'>;
   readonly handlers: Readonly<Record<Step, Handler>>;
-  /** Deliveries at a time; trainings are an eighth of it beside them, at least one. */
+  /** Deliveries at a time; trainings have places of their own beside them. */
   readonly concurrency: number;
   readonly leaseMs: number;
   readonly log: Log;
@@ -37,6 +37,9 @@ export interface Runner {
   /** For tests: resolves when nothing can be claimed now and nothing runs. */
   idle(): Promise<void>;
 }
+
+/** An eighth of the deliveries, but always some: a learner that hangs keeps fewer of them than there are. */
+export const trainingsAtOnce = (concurrency: number): number => Math.max(4, Math.ceil(concurrency / 8));
 
 export function createRunner(options: RunnerOptions): Runner {
   return new JobRunner(options);
@@ -100,7 +103,7 @@ class JobRunner implements Runner {
     });
     this.#lanes = [
       lane(['deliver'], options.concurrency),
-      lane(['train-ham', 'train-spam'], Math.max(1, Math.ceil(options.concurrency / 8))),
+      lane(['train-ham', 'train-spam'], trainingsAtOnce(options.concurrency)),
     ];
   }
 

@@ -1,6 +1,7 @@
 /** What every file here needs to know of the session it works for, and of the product it works in. */
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
+import type { Learning } from '#app/quarantine/actions';
 import type { Account, Actor, Scope } from '#store/model';
 import type { Store } from '#store/port';
 import type { Feed } from './feed.ts';
@@ -15,6 +16,8 @@ export interface World {
   readonly undoMs: number;
   readonly actionFolders: 'empty' | 'strict';
   readonly outgoingFolder: boolean;
+  /** Absent: nothing is learned without being asked for. */
+  readonly learn?: Learning | undefined;
   readonly onEvent: Listener;
   readonly log: Log;
 }

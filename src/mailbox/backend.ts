@@ -9,6 +9,7 @@ import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import type { AddressBook } from '#app/policy/addresses';
 import { mayLogIn } from '#app/policy/permissions';
+import type { Learning } from '#app/quarantine/actions';
 import type { Backend } from '#imap/backend';
 import { No, type ResponseCode } from '#imap/errors';
 import type { Store } from '#store/port';
@@ -29,6 +30,8 @@ export interface BackendOptions {
   readonly undoMs: number;
   readonly actionFolders: 'empty' | 'strict';
   readonly outgoingFolder: boolean;
+  /** What is learned without being asked for; absent: nothing. */
+  readonly learn?: Learning;
   readonly maxConnectionsPerUser: number;
   /** Who counts them; by default this process, for itself. */
   readonly connections?: Connections;
@@ -54,8 +57,8 @@ export function createBackend(o: BackendOptions): MailboxBackend {
   const { store, log } = o;
   const feed = new Feed(store.changes, log, o);
   const views = new Views(store.views, feed);
-  const { hostname, undoMs, actionFolders, outgoingFolder, onEvent } = o;
-  const world: World = { store, feed, views, hostname, undoMs, actionFolders, outgoingFolder, onEvent, log };
+  const { hostname, undoMs, actionFolders, outgoingFolder, learn, onEvent } = o;
+  const world: World = { store, feed, views, hostname, undoMs, actionFolders, outgoingFolder, learn, onEvent, log };
   const shared: Shared = {
     inboxes: new Inboxes(world),
     nudges: new Nudges(feed),

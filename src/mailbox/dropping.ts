@@ -3,6 +3,7 @@
  * not; a COPY does all or nothing (RFC 3501 §6.4.7). Nothing is answered before it is durable and in the view.
  */
 import { channel } from 'node:diagnostics_channel';
+import { stepsLearned } from '#app/quarantine/actions';
 import { explain, type LeftOut } from '#app/quarantine/refusals';
 import type { Targets, Transferred } from '#imap/backend';
 import { No } from '#imap/errors';
@@ -29,15 +30,18 @@ export interface Drop {
 const hasUndo = (action: ActionName): boolean => action !== 'discard' && action !== 'restore';
 
 function request(world: World, who: Who, { from, action }: Drop, mode: DropRequest['mode']): DropRequest {
-  const { hostname, undoMs } = world;
+  const { hostname, undoMs, learn } = world;
+  const steps = stepsLearned(action, who.actor.via, learn);
   return {
     actor: who.actor,
     scope: who.scope,
     folder: from,
     action,
     mode,
-    undoMs: hasUndo(action) ? undoMs : 0,
+    // What a discard teaches waits as well: who restores at once has taught nothing.
+    undoMs: hasUndo(action) || steps ? undoMs : 0,
     hostname,
+    ...(steps && { steps }),
   };
 }
 

@@ -3,7 +3,8 @@
  * stand in it that changes by itself.
  */
 import { createHash } from 'node:crypto';
-import type { Scope } from '#store/model';
+import { stepsLearned } from '#app/quarantine/actions';
+import type { ActionName, Scope } from '#store/model';
 import type { Who, World } from './account.ts';
 
 const whose = (scope: Scope): string => {
@@ -17,8 +18,9 @@ const whose = (scope: Scope): string => {
   }
 };
 
-function body(world: Pick<World, 'undoMs' | 'outgoingFolder'>, { scope }: Who): readonly string[] {
+function body(world: Pick<World, 'undoMs' | 'outgoingFolder' | 'learn'>, { scope }: Who): readonly string[] {
   const seconds = Math.round(world.undoMs / 1000);
+  const learnsFrom = (action: ActionName) => stepsLearned(action, 'imap', world.learn) !== undefined;
   return [
     'Mail that looked dangerous or unwanted is held here instead of being',
     `delivered. You see the mail ${whose(scope)}.`,
@@ -40,10 +42,11 @@ function body(world: Pick<World, 'undoMs' | 'outgoingFolder'>, { scope }: Who): 
     'To act on messages, move or copy them (drag them) onto:',
     '',
     '  Release              deliver them to whom they were addressed.',
+    ...(learnsFrom('release') ? ['                       The filter learns: no spam.'] : []),
     '  Release & Train      the same, and the filter learns: no spam.',
     '  Spam                 the filter learns: spam. Delivers nothing.',
     '  Not Spam             the filter learns: no spam. Delivers nothing.',
-    '  Trash                discard them. The filter learns nothing.',
+    `  Trash                discard them. The filter learns${learnsFrom('discard') ? ': spam.' : ' nothing.'}`,
     '',
     'All but Trash always look empty: what is dropped on them is on its',
     'way at once.',

@@ -1,8 +1,9 @@
 /**
  * What putting a message from one folder onto another means (DESIGN §1, the table's cells): an action, the way back, or
- * a refusal that says what to do instead. COPY and MOVE ask the same question.
+ * a refusal that says what to do instead. COPY and MOVE ask the same question. And what an act teaches without being asked
+ * to, where the settings say so.
  */
-import type { ActionFolder, ReadableFolder } from '#store/model';
+import type { ActionFolder, ActionName, ReadableFolder, Step } from '#store/model';
 import { folderOf, isAction, isReadable, type Role } from './folders.ts';
 import type { Sentence } from './refusals.ts';
 
@@ -42,6 +43,26 @@ export function meaningOf(source: Role, target: Role): Meaning {
     case 'trash':
       return { kind: 'drop', action: 'discard' };
   }
+}
+
+/** What is learned from how people act (settings `training.learn`): the ways of acting of which it is. */
+export interface Learning {
+  readonly released: readonly string[];
+  readonly discarded: readonly string[];
+}
+
+/**
+ * The steps of a drop that came by this way, where it teaches more than its action says: a release also ham, a discard also
+ * spam. Only of drops, which people make: what leaves a folder by EXPUNGE or CLOSE, an undo and a restore teach nothing.
+ */
+export function stepsLearned(
+  action: ActionName,
+  via: string,
+  learn: Learning | undefined,
+): readonly Step[] | undefined {
+  if (action === 'release' && learn?.released.includes(via)) return ['deliver', 'train-ham'];
+  if (action === 'discard' && learn?.discarded.includes(via)) return ['train-spam'];
+  return undefined;
 }
 
 /** Why nothing can be appended to this folder; undefined where APPEND is taken. */

@@ -34,6 +34,7 @@ export async function buildImap(
     undoMs: config.release.undoSeconds * 1000,
     actionFolders: config.actionFolders,
     outgoingFolder: config.imap.outgoingFolder,
+    learn: config.training.learn,
     maxConnectionsPerUser: config.imap.maxConnectionsPerUser,
     connections: shared.connections,
     listen: shared.bus.listen,

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '#app/config/schema';
 import { nameOfTrainer, type TrainerSettings } from '#app/config/trainers';
+import { trainingsAtOnce } from '#app/jobs/runner';
 import { createArfTrainer, type SendReport } from '#app/training/arf';
 import { createCommandTrainer } from '#app/training/command';
 import { createMaildirTrainer } from '#app/training/maildir';
@@ -27,7 +28,7 @@ const atOnce: Readonly<Record<TrainerSettings['type'], number>> = {
 };
 
 export function createTrainers(
-  { training, hostname, delivery }: Pick<Config, 'training' | 'hostname' | 'delivery'>,
+  { training, hostname, delivery, jobs }: Pick<Config, 'training' | 'hostname' | 'delivery' | 'jobs'>,
   client: Pick<DeliveryClient, 'deliver'>,
   version: string,
 ): readonly Teaching[] {
@@ -35,7 +36,8 @@ export function createTrainers(
     trainer: create(settings),
     scope: settings.scope,
     timeoutMs: settings.timeout,
-    atOnce: atOnce[settings.type],
+    // One that hangs must leave a place for those jobs that do not wait for it.
+    atOnce: Math.min(atOnce[settings.type], trainingsAtOnce(jobs.concurrency) - 1),
   }));
 
   function create(settings: TrainerSettings): Trainer {
