@@ -6,16 +6,20 @@
  * Order of a stop: all roles at once, since they share one deadline; the store is closed when nothing can use it any more.
  */
 import { type BusOptions, openBus } from '#app/bus/open';
+import { showsHttps } from '#app/config/load';
 import type { Config } from '#app/config/schema';
 import { admitMessage, type IncomingMail } from '#app/ingest/admit';
 import type { Runner } from '#app/jobs/runner';
 import type { Listener } from '#app/observe/events';
 import { type Log, silent } from '#app/observe/log';
 import type { AddressBook } from '#app/policy/addresses';
+import type { TrainingRequested } from '#app/policy/training-requested';
 import { layGround } from '#app/roles/ground';
 import { buildImap } from '#app/roles/imap';
 import { buildIntake } from '#app/roles/intake';
 import { buildWorker } from '#app/roles/worker';
+import { openCertificate } from '#app/tls';
+import { ApiServer } from '#app/web/api';
 import { createWatched } from '#app/web/watched';
 import { openStore } from '#store/open';
 import type { Admitted, Store } from '#store/port';
@@ -33,6 +37,8 @@ export interface Addresses {
   readonly imap: readonly (Address & { readonly tls: boolean })[];
   readonly lmtp: readonly Address[];
   readonly smtp: readonly Address[];
+  readonly intakeHttp: readonly Address[];
+  readonly api: readonly Address[];
   /** Health and metrics, whatever the roles. */
   readonly http: readonly Address[];
 }
@@ -65,6 +71,8 @@ export interface AssembleOptions {
 export interface Tools {
   readonly store: Store;
   readonly book: AddressBook;
+  /** Who wants copies of delivered mail. */
+  readonly trainingRequested: TrainingRequested;
   /** What releases are signed with. */
   readonly releaseKey: Uint8Array;
   /** The one way by which mail gets in. */
@@ -76,13 +84,13 @@ export async function openTools(config: Config, log: Log = silent): Promise<Tool
   const store = await openStore(config.store);
   // The bus too: what a verb commits shall reach the servers at once.
   const shared = await openBus({ url: config.bus, store, loginFailures: config.imap.loginFailures, log });
-  const { book, admission } = await layGround(config, store, { shared, log, onEvent: () => {} });
+  const { book, admission, trainingRequested } = await layGround(config, store, { shared, log, onEvent: () => {} });
   const close = async () => {
     await shared.bus.close();
     await store.close();
   };
   const { releaseKey } = admission;
-  return { store, book, releaseKey, admit: (mail) => admitMessage(admission, mail), close };
+  return { store, book, trainingRequested, releaseKey, admit: (mail) => admitMessage(admission, mail), close };
 }
 
 /** What mail clients are shown may be behind the store for so long. */
@@ -110,7 +118,16 @@ export async function assemble(
     const offset = storeOptions.clock && new Float64Array(storeOptions.clock);
     const now = () => Date.now() + (offset?.[0] ?? 0);
     const imap = has('imap') ? await buildImap(ground, version) : undefined;
-    const intake = has('intake') ? buildIntake(ground) : undefined;
+    const certificate = showsHttps(config) ? await openCertificate(config) : undefined;
+    const intake = has('intake') ? buildIntake(ground, certificate) : undefined;
+    const api = new ApiServer({
+      listen: config.api.listen.map((at, index) => ({ ...at, name: `api-${index}` })),
+      tokens: config.api.tokens,
+      trainingRequested: ground.trainingRequested,
+      originOf: ground.originOf,
+      secureContext: certificate?.context,
+      log,
+    });
     const worker = has('worker') ? buildWorker(ground, version, now) : undefined;
     // All nodes lose Redis at once and serve without it: a balancer that then sent nobody to any of them would be the outage.
     if (config.bus !== undefined) watched?.add({ name: 'bus', spare: true, probe: () => shared.bus.probe() });
@@ -118,7 +135,7 @@ export async function assemble(
 
     const stop = async (graceMs: number) => {
       watched?.stopping();
-      const ended = await Promise.allSettled([imap, intake, worker].map((role) => role?.stop(graceMs)));
+      const ended = await Promise.allSettled([...[imap, intake, worker].map((role) => role?.stop(graceMs)), api.close(graceMs)]);
       await watched?.close();
       await shared.bus.close();
       await store.close();
@@ -132,14 +149,18 @@ export async function assemble(
         try {
           const [atImap = [], atIntake] = await Promise.all([imap?.listen(), intake?.listen()]);
           await worker?.start();
-          const http = (await watched?.start()) ?? [];
-          return { imap: atImap, lmtp: atIntake?.lmtp ?? [], smtp: atIntake?.smtp ?? [], http };
+          const [atApi, http = []] = [await api.listen(), await watched?.start()];
+          const { lmtp = [], smtp = [], http: intakeHttp = [] } = atIntake ?? {};
+          return { imap: atImap, lmtp, smtp, intakeHttp, api: atApi, http };
         } catch (error) {
           await stop(0);
           throw error;
         }
       },
-      reloadTls: () => imap?.reloadTls(),
+      reloadTls() {
+        certificate?.reload();
+        imap?.reloadTls();
+      },
       stop,
     };
   } catch (error) {

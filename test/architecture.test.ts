@@ -34,7 +34,7 @@ const rules: Record<string, readonly string[]> = {
   'src/accounts': [...meaning, 'argon2'],
   'src/bus': [...meaning, 'ioredis'],
   'src/mailbox': edge('mailbox', '#imap/'),
-  'src/ingest': edge('ingest', '#smtp/', '#imap/mime/'),
+  'src/ingest': edge('ingest', '#smtp/', '#imap/mime/', '#app/files/line-ends'),
   'src/jobs': edge('jobs'),
   'src/delivery': edge('delivery', '#smtp/client', 'imapflow'),
   'src/training': edge('training'),

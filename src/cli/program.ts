@@ -8,6 +8,7 @@ import { verbs } from './verbs.ts';
 export const version = (createRequire(import.meta.url)('#package') as { version: string }).version;
 
 const groups: Readonly<Record<string, string>> = {
+  'training-requested': 'for whom copies of delivered mail are kept',
   config: 'Settings: print, check, show',
   account: 'Who may log in',
   training: 'What is learned from',

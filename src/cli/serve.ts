@@ -33,12 +33,15 @@ export const serve: Verb = {
   async run(call) {
     const file = await call.file();
     const config = await settings(call, file);
-    const [{ createLogger }, { assemble }, { version }, { withoutPasswords }] = await Promise.all([
-      import('#app/observe/logger'),
-      import('#app/assemble'),
-      import('./program.ts'),
-      import('#app/config/kinds'),
-    ]);
+    const [{ createLogger }, { assemble }, { version }, { withoutPasswords }, { showsCertificate }] = await Promise.all(
+      [
+        import('#app/observe/logger'),
+        import('#app/assemble'),
+        import('./program.ts'),
+        import('#app/config/kinds'),
+        import('#app/config/load'),
+      ],
+    );
     const log = createLogger(call.json ? { ...config.log, format: 'json' } : config.log);
     let reload = () => {}; // until there is a server: a reload right after the start must not end it
     process.on('SIGHUP', () => reload());
@@ -50,7 +53,7 @@ export const serve: Verb = {
     });
     const addresses = await app.start();
     reload = () => {
-      if (!config.roles.includes('imap')) return; // nobody is shown a certificate
+      if (!showsCertificate(config)) return; // nobody is shown a certificate
       try {
         app.reloadTls();
         log.info({}, 'certificate read again');
@@ -100,10 +103,19 @@ function shown(addresses: {
   readonly imap: readonly Listening[];
   readonly lmtp: readonly Listening[];
   readonly smtp: readonly Listening[];
+  readonly intakeHttp: readonly Listening[];
+  readonly api: readonly Listening[];
   readonly http: readonly Listening[];
 }) {
   const write = ({ host, port, tls }: Listening) =>
     `${host.includes(':') ? `[${host}]` : host}:${port}${tls ? '/tls' : ''}`;
-  const { imap, lmtp, smtp, http } = addresses;
-  return { imap: imap.map(write), lmtp: lmtp.map(write), smtp: smtp.map(write), http: http.map(write) };
+  const { imap, lmtp, smtp, intakeHttp, api, http } = addresses;
+  return {
+    imap: imap.map(write),
+    lmtp: lmtp.map(write),
+    smtp: smtp.map(write),
+    ...(intakeHttp.length > 0 ? { intakeHttp: intakeHttp.map(write) } : {}),
+    ...(api.length > 0 ? { api: api.map(write) } : {}),
+    http: http.map(write),
+  };
 }

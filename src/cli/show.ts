@@ -49,6 +49,8 @@ function facts({ entry, message }: History, nameOf: NameOf): string {
     ['from', message.from],
     ['sender', message.sender || '<>'],
     ['recipient', entry.recipient || '(nobody could tell)'],
+    ['first sent to', entry.orcpt?.replace(/^rfc822;/i, '') ?? ''],
+    ['came from', cameFrom(message.params.client ?? {})],
     ['owner', entry.owner || '(global only)'],
     ['direction', entry.direction],
     ['state', entry.state + (entry.folder ? `, in ${nameOf(entry.folder)} as UID ${entry.uid}` : '')],
@@ -57,9 +59,18 @@ function facts({ entry, message }: History, nameOf: NameOf): string {
     ['filter id', verdict.filterId ?? ''],
     ['size', `${message.size} bytes`],
     ['held since', entry.heldAt.toISOString()],
+    ['leaves at', entry.expiresAt?.toISOString() ?? ''],
     ['repeats', entry.linkedTo ? `entry ${entry.linkedTo}` : ''],
   ];
   return columns(rows.filter(([, text]) => text !== '').map(([name, text]) => [name, cleanLine(text)]));
+}
+
+/** Whom the MTA got it from, as its XFORWARD or a request says: `mx.example [198.51.100.7] helo=x, by ESMTP, queue id 4AbC`. */
+function cameFrom({ name, addr, helo, proto, ident, login }: Readonly<Record<string, string>>): string {
+  const whence = [name, addr && `[${addr}]`, helo && `helo=${helo}`].filter(Boolean).join(' ');
+  return [whence, login && `logged in as ${login}`, proto && `by ${proto}`, ident && `queue id ${ident}`]
+    .filter(Boolean)
+    .join(', ');
 }
 
 function story({ stays, drops, jobs }: History, nameOf: NameOf): string {

@@ -17,6 +17,12 @@ import { storeCheck, storeOptimize } from './store-check.ts';
 import { storeCopy } from './store-copy.ts';
 import { storeRestore } from './store-restore.ts';
 import { trainingRetry } from './training.ts';
+import {
+  trainingRequestedDefault,
+  trainingRequestedOff,
+  trainingRequestedOn,
+  trainingRequestedShow,
+} from './training-requested.ts';
 import type { Verb } from './verb.ts';
 import { watch } from './watch.ts';
 
@@ -38,6 +44,10 @@ export const verbs: readonly Verb[] = [
   discard,
   restore,
   trainingRetry,
+  trainingRequestedOn,
+  trainingRequestedOff,
+  trainingRequestedDefault,
+  trainingRequestedShow,
   importMail,
   watch,
   inject,

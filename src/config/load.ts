@@ -99,8 +99,13 @@ function understand(sources: Sources, folder: string): Loaded {
 }
 
 /** Has this process a listener for which there must be a certificate? */
-export function showsCertificate({ roles = [], intake, api }: Partial<Pick<Parsed, 'roles' | 'api'>> & SomeIntake): boolean {
-  if (roles.includes('imap') || api?.listen.some(({ tls }) => tls)) return true;
+export function showsCertificate(config: Partial<Pick<Parsed, 'roles' | 'api'>> & SomeIntake): boolean {
+  return (config.roles?.includes('imap') ?? false) || showsHttps(config);
+}
+
+/** To anybody but mail clients. */
+export function showsHttps({ roles = [], intake, api }: Partial<Pick<Parsed, 'roles' | 'api'>> & SomeIntake): boolean {
+  if (api?.listen.some(({ tls }) => tls)) return true;
   return roles.includes('intake') && (intake?.http.some((at) => ('listen' in at ? at.listen : at).tls) ?? false);
 }
 /** As parsed, or as the program has it. */

@@ -18,6 +18,8 @@ export interface ListenerSetting {
   readonly filter: FilterSetting;
   /** What the filter told the sender of all that it hands over here. */
   readonly disposition?: Disposition;
+  /** Only copies of mail that was delivered come here. */
+  readonly class?: 'training';
 }
 
 export interface ReceiverOptions extends AdmitOptions {
@@ -38,7 +40,7 @@ export function createReceiver(o: ReceiverOptions): Receiver {
     },
 
     async receive({ client, sender, params, recipients }: Transaction, source): Promise<Reply> {
-      const { direction, filter, disposition } = o.listeners[client.listener] ?? unnamed;
+      const { direction, filter, disposition, class: ofListener } = o.listeners[client.listener] ?? unnamed;
       try {
         const admitted = await admitMessage(o, {
           source: limited(source, o.maxMessageBytes),
@@ -51,6 +53,7 @@ export function createReceiver(o: ReceiverOptions): Receiver {
           direction,
           filter,
           ...(disposition ? { verdict: { disposition } } : {}),
+          ...(ofListener ? { class: ofListener } : {}),
           repeat: true,
         });
         admittedStep.publish(admitted);
@@ -79,9 +82,10 @@ function envelopeParams(params: Transaction['params'], client: HandOverClient): 
   };
 }
 
-class TooLarge extends Error {}
+export class TooLarge extends Error {}
 
-async function* limited(source: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array, void> {
+/** @throws TooLarge */
+export async function* limited(source: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array, void> {
   let octets = 0;
   for await (const chunk of source) {
     octets += chunk.length;
@@ -92,6 +96,7 @@ async function* limited(source: AsyncIterable<Uint8Array>, limit: number): Async
 
 /** For the MTA's log: under which numbers the message is found here. */
 function wordsFor(admitted: readonly Admitted[]): string {
+  if (admitted.length === 0) return 'Ok: nothing of it is to be kept';
   const some = admitted.slice(0, 5).map(({ entryId, how }) => (how === 'repeat' ? `${entryId} (again)` : `${entryId}`));
   return `Ok: kept as ${some.join(', ')}${admitted.length > 5 ? ', ...' : ''}`;
 }

@@ -8,6 +8,7 @@ import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import type { Metrics } from '#app/observe/metrics';
 import { AddressBook } from '#app/policy/addresses';
+import { TrainingRequested } from '#app/policy/training-requested';
 import type { Store } from '#store/port';
 
 export interface Ground {
@@ -16,6 +17,8 @@ export interface Ground {
   readonly book: AddressBook;
   /** How mail gets in, whoever brings it. */
   readonly admission: AdmitOptions & { readonly releaseKey: Uint8Array };
+  /** Who wants copies of delivered mail. */
+  readonly trainingRequested: TrainingRequested;
   /** Who a new connection is from. */
   readonly originOf: OriginOf;
   /** What the processes on this store have in common besides it. */
@@ -33,14 +36,16 @@ export async function layGround(
   { shared, log, onEvent, metrics }: Pick<Ground, 'shared' | 'log' | 'onEvent' | 'metrics'>,
 ): Promise<Ground> {
   const book = new AddressBook(config);
+  const trainingRequested = new TrainingRequested(config.trainingRequested, book, store.settings);
   const admission = {
     store,
     book,
     handOverDomains: config.intake.handOverDomains,
     releaseKey: await store.settings.putIfAbsent('releaseKey', randomBytes(32)),
+    trainingRequested,
     onEvent,
     log,
   };
   const originOf = createOriginOf({ trusted: config.proxyProtocol.trusted, log });
-  return { config, store, book, admission, originOf, shared, log, onEvent, metrics };
+  return { config, store, book, admission, trainingRequested, originOf, shared, log, onEvent, metrics };
 }

@@ -1,5 +1,8 @@
-/** The role `intake`: takes mail from the filter, by LMTP and SMTP. */
+/** The role `intake`: takes mail from the filter, by LMTP, SMTP and HTTP. */
+import { createHttpIntake } from '#app/ingest/http';
 import { createReceiver } from '#app/ingest/receive';
+import type { Certificate } from '#app/tls';
+import { IntakeServer } from '#app/web/intake';
 import { HandOverServer } from '#smtp/server';
 import type { Ground } from './ground.ts';
 import { buildWatches } from './watching.ts';
@@ -10,11 +13,12 @@ interface Address {
 }
 
 export interface IntakeRole {
-  listen(): Promise<{ readonly lmtp: readonly Address[]; readonly smtp: readonly Address[] }>;
+  listen(): Promise<Readonly<Record<'lmtp' | 'smtp' | 'http', readonly Address[]>>>;
   stop(graceMs: number): Promise<void>;
 }
 
-export function buildIntake(ground: Ground): IntakeRole {
+/** `certificate` for listeners with TLS. */
+export function buildIntake(ground: Ground, certificate?: Certificate): IntakeRole {
   const { config, admission, originOf, log, metrics } = ground;
   const { hostname, intake } = config;
   const listeners = (['lmtp', 'smtp'] as const).flatMap((protocol) =>
@@ -34,16 +38,32 @@ export function buildIntake(ground: Ground): IntakeRole {
     log,
     onReply: (reply) => metrics?.reply(reply),
   });
+  const byHttp = intake.http.map((listener, at) => ({ ...listener, name: `http-${at}` }));
+  const http = new IntakeServer({
+    intake: createHttpIntake({
+      ...admission,
+      listeners: Object.fromEntries(byHttp.map((listener) => [listener.name, listener])),
+      maxMessageBytes: intake.maxMessageBytes,
+    }),
+    listen: byHttp.map(({ host, port, tls, name }) => ({ host, port, tls, name })),
+    trusted: intake.trusted,
+    tokens: intake.tokens,
+    maxMessageBytes: intake.maxMessageBytes,
+    originOf,
+    secureContext: certificate?.context,
+    log,
+    onReply: (reply) => metrics?.reply(reply),
+  });
   const watches = buildWatches(ground);
   return {
     async listen() {
-      const open = await server.listen();
+      const [open, openHttp] = [await server.listen(), await http.listen()];
       for (const watch of watches) watch.start();
       const of = (protocol: string) => open.filter(({ name }) => name.startsWith(protocol));
-      return { lmtp: of('lmtp'), smtp: of('smtp') };
+      return { lmtp: of('lmtp'), smtp: of('smtp'), http: openHttp };
     },
     async stop(graceMs) {
-      await Promise.all([server.close(graceMs), ...watches.map((watch) => watch.stop())]);
+      await Promise.all([server.close(graceMs), http.close(graceMs), ...watches.map((watch) => watch.stop())]);
     },
   };
 }

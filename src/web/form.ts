@@ -130,6 +130,7 @@ class Input {
       from = Math.max(0, this.#held.length - mark.length);
       if (!(await this.#more())) throw cut();
     }
+    if (at > max) throw new BadRequest('the header of a part of the form is too long');
     const text = this.#held.toString('utf8', 0, at);
     this.#held = this.#held.subarray(at + mark.length);
     return text;
