@@ -56,7 +56,8 @@ export class Postfix {
       join(etc, 'master.cf'),
       `${masterCf}${smtp.test(master) ? '' : `127.0.0.1:${port} inet n - n - - smtpd\n`}${services}`,
     );
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(etc, name), text);
+    for (const [name, text] of Object.entries(files))
+      writeFileSync(join(etc, name), text, { mode: text.startsWith('#!') ? 0o755 : 0o644 });
     const daemon = new Daemon('postfix', ['-c', etc, 'start-fg'], folder);
     const postfix = new Postfix(port, folder, daemon);
     t.teardown(async () => {
@@ -66,6 +67,15 @@ export class Postfix {
     });
     await daemon.listens(port);
     return postfix;
+  }
+
+  get configFolder(): string {
+    return join(this.#folder, 'etc');
+  }
+
+  /** Where it keeps what a milter or a rule had it hold. */
+  get holdFolder(): string {
+    return join(this.#folder, 'queue/hold');
   }
 
   /** All that it has written to its log. */
