@@ -1,7 +1,8 @@
 /** `lazaret show ID`: all that is known about an entry, its history in words. */
 import { cleanLine, columns } from '#app/lib/terminal';
-import type { Drop, Folder, Job } from '#store/model';
+import type { Drop, Folder, Job, TrainingLine } from '#store/model';
 import type { History } from '#store/port';
+import { inventoryWords } from './inventory-words.ts';
 import { asJson, Failure, type Verb } from './verb.ts';
 
 export const show: Verb = {
@@ -24,11 +25,10 @@ export const show: Verb = {
       const entry = uid && (await store.entries.byUid(uid));
       const history = entry && (await store.entries.history(entry.id));
       if (!history) throw new Failure(`There is no entry ${typed}`);
-      if (call.json) call.print(asJson(history));
-      else
-        call.print(
-          facts(history, (folder) => folderOf(folder).name) + story(history, (folder) => folderOf(folder).name),
-        );
+      const inventory = await store.messages.inventory(history.message.id);
+      const nameOf: NameOf = (folder) => folderOf(folder).name;
+      if (call.json) call.print(asJson({ ...history, ...(inventory && { inventory }) }));
+      else call.print(facts(history, nameOf) + inventoryWords(inventory) + story(history, nameOf));
       return 0;
     });
   },
@@ -73,7 +73,7 @@ function cameFrom({ name, addr, helo, proto, ident, login }: Readonly<Record<str
     .join(', ');
 }
 
-function story({ stays, drops, jobs }: History, nameOf: NameOf): string {
+function story({ stays, drops, jobs, trainings }: History, nameOf: NameOf): string {
   const lines: { at: Date; text: string }[] = [];
   // In the order in which one causes the other: they may have the same time.
   for (const drop of drops) {
@@ -84,8 +84,9 @@ function story({ stays, drops, jobs }: History, nameOf: NameOf): string {
     if (endedAt) lines.push({ at: endedAt, text: `out of ${nameOf(folder)}` });
     lines.push({ at: beganAt, text: `into ${nameOf(folder)} as UID ${uid}` });
   }
+  for (const job of jobs) lines.push({ at: job.createdAt, text: `${job.step} queued` });
+  for (const training of trainings) lines.push({ at: training.at, text: learned(training) });
   for (const job of jobs) {
-    lines.push({ at: job.createdAt, text: `${job.step} queued` });
     if (job.endedAt) lines.push({ at: job.endedAt, text: `${job.step} ${job.state}${words(job)}` });
     else if (job.attempts > 0)
       lines.push({ at: job.dueAt ?? job.createdAt, text: `${job.step} due again${words(job)}` });
@@ -99,6 +100,15 @@ function onto({ action, mode }: Drop, nameOf: NameOf): string {
   const folder = nameOf(action === 'discard' ? 'trash' : action);
   return mode === 'move' ? folder : `${folder} (by ${mode.toUpperCase()})`;
 }
+
+const answers: Readonly<Record<TrainingLine['kind'], string>> = {
+  learned: 'learned it as',
+  known: 'knew it already as',
+  refused: 'refused to learn it as',
+  later: 'could not learn it yet as',
+};
+const learned = ({ trainer, kind, class: klass, user, said }: TrainingLine) =>
+  `${trainer} ${answers[kind]} ${klass}${user === undefined ? '' : ` for ${user}`}: ${said}`;
 
 const who = ({ actor }: Drop) => `${actor.person ? `${actor.person}, as ` : ''}${actor.account} (${actor.via})`;
 const words = ({ attempts, outcome }: Job) =>

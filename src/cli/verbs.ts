@@ -8,6 +8,7 @@ import { inject } from './inject.ts';
 import { list } from './list.ts';
 import { notSpam } from './not-spam.ts';
 import { release } from './release.ts';
+import { releaseKey } from './release-key.ts';
 import { restore } from './restore.ts';
 import { serve } from './serve.ts';
 import { show } from './show.ts';
@@ -16,7 +17,7 @@ import { storeBackup } from './store-backup.ts';
 import { storeCheck, storeOptimize } from './store-check.ts';
 import { storeCopy } from './store-copy.ts';
 import { storeRestore } from './store-restore.ts';
-import { trainingRetry } from './training.ts';
+import { trainingList, trainingRetry, trainingStats } from './training.ts';
 import {
   trainingRequestedDefault,
   trainingRequestedOff,
@@ -43,7 +44,10 @@ export const verbs: readonly Verb[] = [
   notSpam,
   discard,
   restore,
+  releaseKey,
+  trainingList,
   trainingRetry,
+  trainingStats,
   trainingRequestedOn,
   trainingRequestedOff,
   trainingRequestedDefault,
