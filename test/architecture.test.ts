@@ -35,6 +35,7 @@ const rules: Record<string, readonly string[]> = {
   'src/bus': [...meaning, 'ioredis'],
   'src/mailbox': edge('mailbox', '#imap/'),
   'src/ingest': edge('ingest', '#smtp/', '#imap/mime/', '#app/files/line-ends'),
+  'src/inventory': edge('inventory', '#imap/mime/'),
   'src/jobs': edge('jobs'),
   'src/delivery': edge('delivery', '#smtp/client', 'imapflow'),
   'src/training': edge('training'),

@@ -6,7 +6,7 @@ import { type CharsetDecoder, openCharset } from './charset.ts';
 import { hexValue } from './words.ts';
 
 /** Undoes a Content-Transfer-Encoding. */
-interface TransferDecoder {
+export interface TransferDecoder {
   decode(bytes: Uint8Array): Uint8Array;
   end(): Uint8Array;
 }
@@ -94,7 +94,8 @@ class QuotedPrintableDecoder implements TransferDecoder {
 
 const PLAIN: TransferDecoder = { decode: (bytes) => bytes, end: () => NOTHING };
 
-function openTransfer(encoding: string): TransferDecoder {
+/** `encoding` in lower case; octets in another one come out as they are. */
+export function openTransfer(encoding: string): TransferDecoder {
   if (encoding === 'base64') return new Base64Decoder();
   if (encoding === 'quoted-printable') return new QuotedPrintableDecoder();
   return PLAIN;

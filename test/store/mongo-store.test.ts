@@ -72,6 +72,35 @@ if (mongoOrSkip(t)) {
     await t.rejects(openStore(url), { name: 'StoreRefused', message: words });
   });
 
+  t.test('a store of the first schema is brought up to date, by one of those that open it', async (t) => {
+    const url = await freshDatabase(t);
+    const first = await openStore(url);
+    await admit(first, aSpamFor(ada, { text: 'Small.' }));
+    await admit(first, aSpamFor(ada, { text: 'x'.repeat(300_000) }));
+    await first.close();
+    // As the first schema had it.
+    await withClient(url, async (client) => {
+      const db = client.db();
+      for (const name of ['trainingLines', 'inventories', 'uninventoried']) await db.collection(name).drop();
+      await db.collection('entries').dropIndex('entries_to_expire');
+      await db.collection<{ _id: string }>('numbers').updateOne({ _id: 'numbers' }, { $set: { schema: 1 } });
+    });
+    const stores = await Promise.all([openStore(url), openStore(url), openStore(url)]);
+    t.teardown(() => Promise.all(stores.map((store) => store.close())));
+    const ids = await stores[0]!.messages.withoutInventory(10);
+    t.equal(ids.length, 2, 'all that was there is to be listed');
+    await stores[1]!.messages.putInventory(ids[0]!, { attachments: [], links: [] });
+    t.strictSame(await stores[2]!.messages.withoutInventory(10), ids.slice(1));
+    await admit(stores[2]!, aSpamFor(ada, { class: 'training', leaveAfterMs: 1000 }));
+    await withClient(url, async (client) => {
+      const numbers = client.db().collection<{ _id: string; schema: number }>('numbers');
+      t.equal((await numbers.findOne({ _id: 'numbers' }))?.schema, 2);
+      const names = (await client.db().collection('entries').indexes()).map(({ name }) => name);
+      t.ok(names.includes('entries_to_expire'));
+    });
+    t.equal((await stores[0]!.views.load(everything, 'caught')).uids.length, 2, 'and nothing else is changed');
+  });
+
   t.test('octets that nobody admits are swept after a day, and no others', async (t) => {
     const { url, store, advance } = await openHarness(t);
     const [kept] = await admit(store, aSpamFor(ada));
