@@ -65,6 +65,7 @@ export async function connect(options: MongoOptions): Promise<Connection> {
     if (hello.msg !== 'isdbgrid' && typeof hello.setName !== 'string') throw new StoreRefused(noSet(hosts));
     if (hello.maxWireVersion < wireVersion)
       throw new StoreRefused(`The MongoDB at ${hosts} is older than 6.0; upgrade it`);
+    await seeJournal(client, hosts);
     const db = client.db(name);
     const clock = new Clock(options.clock);
     const { localTime } = await db.command({ hello: 1 });
@@ -75,6 +76,18 @@ export async function connect(options: MongoOptions): Promise<Connection> {
     await client.close();
     throw explain(error, hosts, name);
   }
+}
+
+/** With this setting `majority` would mean memory. A login that may not read it cannot have set it either. */
+async function seeJournal(client: MongoClient, hosts: string): Promise<void> {
+  const answer = await client
+    .db('admin')
+    .command({ replSetGetConfig: 1 })
+    .catch(() => undefined);
+  if (answer?.config?.writeConcernMajorityJournalDefault === false)
+    throw new StoreRefused(
+      `The replica set at ${hosts} confirms writes that are on no disk; set writeConcernMajorityJournalDefault to true (rs.reconfig)`,
+    );
 }
 
 function clientFor(url: string): MongoClient {

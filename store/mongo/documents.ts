@@ -36,6 +36,8 @@ export interface NumbersDoc {
   readonly job: number;
   /** Changes up to here are no longer in the log. */
   readonly trimmed: number;
+  /** Counts writers that wait for their turn by writing here (queue.ts); says nothing else. */
+  readonly asked?: number;
 }
 
 /** Also in `numbers`, and not written in transactions: how many message ids were given out, a block of them at a time. */

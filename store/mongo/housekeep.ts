@@ -10,7 +10,7 @@ import { channel } from 'node:diagnostics_channel';
 import type { Step } from '../model.ts';
 import { pieceSize } from '../standing.ts';
 import * as rules from '../transitions.ts';
-import { trimChanges } from './changes.ts';
+import { isLogOld, trimChanges } from './changes.ts';
 import type { DropDoc } from './documents.ts';
 import { rollBackSome, sealFor } from './drops.ts';
 import { standingsOf, write } from './standing.ts';
@@ -22,15 +22,28 @@ const steps = { abandoned: channel('lazaret:store.abandoned'), leaving: channel(
 /** The log is kept for a fortnight: a client that was away for longer loads its folders anew. */
 const changesMs = 14 * 86_400_000;
 
-export async function housekeep(tx: Tx): Promise<{ readonly more: boolean; readonly nextDueAt?: Date }> {
-  // In turn, so that one call does about one unit of work: the next step waits for the caller to come back.
-  const more =
+/** Whether there is something to do now, and when there will be: read by the way, for a turn of the writers is dear. */
+export async function look(snapshot: Snapshot): Promise<{ readonly due: boolean; readonly nextDueAt?: Date }> {
+  const [own, jobs, logIsOld] = await Promise.all([
+    ownTimes(snapshot),
+    jobTimes(snapshot),
+    isLogOld(snapshot, changesMs),
+  ]);
+  const times = [...own, ...jobs].filter((time) => time !== undefined);
+  return {
+    due: logIsOld || own.some((time) => time !== undefined && time <= snapshot.now),
+    ...(times.length > 0 && { nextDueAt: new Date(Math.min(...times)) }),
+  };
+}
+
+/** Answers whether there is more to do. In turn, so that one call does about one unit of work. */
+export async function housekeep(tx: Tx): Promise<boolean> {
+  return (
     (await tendDrop(tx)) ||
     (await endLeaving(tx)) ||
     (await endExpired(tx)) ||
-    (await trimChanges(tx, changesMs, pieceSize));
-  const next = await nextDue(tx);
-  return next === undefined ? { more } : { more, nextDueAt: new Date(next) };
+    (await trimChanges(tx, changesMs, pieceSize))
+  );
 }
 
 /** The drop that has waited longest to be ended or to become ripe. */
@@ -85,21 +98,25 @@ async function endExpired(tx: Tx): Promise<boolean> {
 
 const everyStep: readonly Step[] = ['deliver', 'train-ham', 'train-spam'];
 
-/** When there is something to do next, here or for workers; the past where it is due already. */
-async function nextDue(snapshot: Snapshot): Promise<number | undefined> {
+/** When the next drop, copy, expiry is due: it may be past. */
+async function ownTimes(snapshot: Snapshot): Promise<(number | undefined)[]> {
+  const [drop, copy, expiring] = await Promise.all([
+    snapshot.findOne('drops', { nextAt: { $gt: 0 } }, { sort: { nextAt: 1 } }),
+    snapshot.findOne('entries', { leaveAt: { $gt: 0 } }, { sort: { leaveAt: 1 } }),
+    snapshot.findOne('entries', { state: 'held', expiresAt: { $gt: 0 } }, { sort: { expiresAt: 1 } }),
+  ]);
+  return [drop?.nextAt, copy?.leaveAt, expiring?.expiresAt];
+}
+
+/** When the next lease runs out, and the next job that is put off is due: for workers. */
+async function jobTimes(snapshot: Snapshot): Promise<(number | undefined)[]> {
   const { now } = snapshot;
-  const times = [
-    (await snapshot.findOne('drops', { nextAt: { $gt: 0 } }, { sort: { nextAt: 1 } }))?.nextAt,
-    (await snapshot.findOne('entries', { leaveAt: { $gt: 0 } }, { sort: { leaveAt: 1 } }))?.leaveAt,
-    (await snapshot.findOne('entries', { state: 'held', expiresAt: { $gt: 0 } }, { sort: { expiresAt: 1 } }))
-      ?.expiresAt,
-    (await snapshot.findOne('jobs', { state: 'leased', leaseUntil: { $gt: now } }, { sort: { leaseUntil: 1 } }))
-      ?.leaseUntil,
-  ];
-  for (const step of everyStep) {
-    const filter = { state: 'ready', step, dueAt: { $gt: now } } as const;
-    times.push((await snapshot.findOne('jobs', filter, { sort: { dueAt: 1, order: 1 } }))?.dueAt);
-  }
-  const known = times.filter((time) => time !== undefined);
-  return known.length === 0 ? undefined : Math.min(...known);
+  const leased = { state: 'leased', leaseUntil: { $gt: now } } as const;
+  const [lease, ...ready] = await Promise.all([
+    snapshot.findOne('jobs', leased, { sort: { leaseUntil: 1 } }),
+    ...everyStep.map((step) =>
+      snapshot.findOne('jobs', { state: 'ready', step, dueAt: { $gt: now } }, { sort: { dueAt: 1, order: 1 } }),
+    ),
+  ]);
+  return [lease?.leaseUntil, ...ready.map((job) => job?.dueAt)];
 }

@@ -22,6 +22,16 @@ import type { Snapshot, Tx } from './tx.ts';
 
 // ------------------------------------------------------------------------------------------------------------- claim
 
+/** Whether there is something to claim, as far as a reader sees. */
+export async function isAnyDue(snapshot: Snapshot, { steps }: JobClaim): Promise<boolean> {
+  const { now } = snapshot;
+  const found = await Promise.all([
+    snapshot.findOne('jobs', { state: 'leased', step: { $in: [...steps] }, leaseUntil: { $lte: now } }),
+    ...steps.map((step) => snapshot.findOne('jobs', { state: 'ready', step, dueAt: { $lte: now } })),
+  ]);
+  return found.some((job) => job !== undefined);
+}
+
 export async function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): Promise<readonly ClaimedJob[]> {
   const lost = await claimable(
     tx,

@@ -3,12 +3,16 @@
  * when the piece before the last was written, and the consumer has one while the next is fetched.
  */
 import { createHash, randomUUID } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import { Binary, ObjectId } from 'mongodb';
 import { NotFound } from '../errors.ts';
 import type { MessageId } from '../model.ts';
 import type { Connection } from './connect.ts';
 import { translated } from './fault.ts';
 import { type BytesHandle, chunkSize, discardUpload, largeChunks, type MessageIds, octetsOf } from './messages.ts';
+
+/** Named step: a piece of a large message is about to be written, or (`file`) what makes them one. */
+const pieces = channel('lazaret:store.piece');
 
 export async function putBytes(
   connection: Connection,
@@ -80,6 +84,7 @@ class LargeUpload {
 
   async write(bytes: Uint8Array): Promise<void> {
     await this.#writing;
+    pieces.publish({ name: 'chunk' });
     const chunk = { _id: new ObjectId(), files_id: this.#id, n: this.#written, data: new Binary(bytes) };
     this.#written += 1;
     this.#writing = translated(() => largeChunks(this.#connection).insertOne(chunk));
@@ -88,6 +93,7 @@ class LargeUpload {
 
   async end(length: number): Promise<void> {
     await this.#writing;
+    pieces.publish({ name: 'file' });
     const file = { length, chunkSize, uploadDate: new Date(), filename: String(this.#id) };
     await translated(() =>
       this.#connection.db.collection<{ _id: number }>('large.files').insertOne({ _id: this.#id, ...file }),

@@ -2,6 +2,9 @@
  * Commands wait here, and one batch of them at a time is written in a transaction (batch.ts). What must stay true: nobody is
  * answered before most nodes have the commit on their disks; a batch whose transaction met another one runs again as a
  * whole; what one command breaks the others do not pay for: they run again, each alone.
+ *
+ * While the disks are waited for, the next batch may run, of this process or of another: it builds on the commit before, and
+ * what comes later in the log is on no disk without it. What a node took back that was primary, it takes back for both.
  */
 import { channel } from 'node:diagnostics_channel';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -21,6 +24,10 @@ const maxMs = 20;
 /** A batch is tried again until its first command has waited for so long; while the store is gone, for less. */
 const tryMs = 8000;
 const goneMs = 4000;
+/** Batches that wait for the disks at a time. */
+const maxUnconfirmed = 8;
+/** So long the turn of others is waited for without looking at what else might be wrong. */
+const askMs = 200;
 /** Whoever had its turn while others write too leaves them as much time, but no more than this. */
 const yieldMs = 50;
 /** After so long a conflict is perhaps one with somebody who is no more; looked for as often. */
@@ -54,6 +61,8 @@ export class Queue {
   readonly #committed: (end: ModSeq) => void;
   readonly #waiting: Command[] = [];
   #running: Promise<void> | undefined;
+  /** Committed, and not yet on the disks of most nodes. */
+  readonly #unconfirmed = new Set<Promise<void>>();
   #closed = false;
   /** Of the last batch: its number in the installation, and how long to let others before the next one. */
   #turn = 0;
@@ -81,6 +90,7 @@ export class Queue {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
+    await Promise.all(this.#unconfirmed);
   }
 
   async #runAll(): Promise<void> {
@@ -89,6 +99,7 @@ export class Queue {
       await this.#runBatch();
       // Without it the one that is quick wins every time: others waited for eight seconds, and gave up.
       if (this.#yieldMs > 0) await pause(this.#yieldMs);
+      if (this.#unconfirmed.size >= maxUnconfirmed) await Promise.race(this.#unconfirmed);
     }
     this.#running = undefined; // in the same turn as the look at who waits
   }
@@ -116,6 +127,39 @@ export class Queue {
     }
   }
 
+  /**
+   * Others have their turn; meanwhile this queue grows, and needs fewer of them. A write beside a transaction waits, in the
+   * server, until the one that holds the document ends: that is asked once, where trying a transaction again and again
+   * would cost as much as the work.
+   */
+  async #turnOfOthers(tries: number): Promise<void> {
+    try {
+      await this.#connection.db.command({
+        update: 'numbers',
+        updates: [{ q: { _id: 'numbers' }, u: { $inc: { asked: 1 } } }],
+        writeConcern: { w: 1 },
+        maxTimeMS: askMs,
+      });
+    } catch {
+      await pause(1 + Math.random() * Math.min(10, tries + 1)); // it took long, or the server is gone
+    }
+  }
+
+  /**
+   * Waits until most nodes have on their disks what the primary has committed: to commit again is how MongoDB is asked for
+   * it (the driver then asks with `w: majority`, and connect.ts has seen to it that this means the journal).
+   */
+  async #confirm(session: ClientSession, deadline: number, confirmed: () => void): Promise<void> {
+    try {
+      await commit(session, deadline);
+    } catch (error) {
+      throw new StoreUnavailable('The store did not say whether it has written', { cause: error });
+    } finally {
+      void session.endSession();
+    }
+    confirmed();
+  }
+
   /** The commands that the batch takes next: as many as can run together. */
   #next(taken: readonly Command[]): readonly Command[] | undefined {
     let bytes = taken.reduce((sum, command) => sum + command.bytes, 0);
@@ -131,13 +175,15 @@ export class Queue {
   }
 
   /**
-   * Runs the commands of `taken`, and those that `more` gives meanwhile, which are added to it; commits and answers.
+   * Runs the commands of `taken`, and those that `more` gives meanwhile, which are added to it, and commits. They are
+   * answered when that is confirmed, which is not waited for here.
    * @throws a temporary StoreError: the whole batch failed; any other error: one of them broke it
    */
   async #transaction(taken: Command[], more: () => readonly Command[] | undefined): Promise<void> {
     const began = performance.now();
     let lookedAt = began;
     for (let tries = 0; ; tries += 1) {
+      if (this.#yieldMs > 0 || tries > 0) await this.#turnOfOthers(tries);
       const session = this.#connection.client.startSession();
       let committing = false;
       let ended: Promise<void> | undefined;
@@ -149,20 +195,28 @@ export class Queue {
         await batch.flush();
         steps.committing.publish(taken);
         committing = true;
-        await commit(session, (taken[0]?.since ?? began) + goneMs);
-        steps.committed.publish(taken);
+        const deadline = (taken[0]?.since ?? began) + goneMs;
+        await commit(session, deadline);
         if (batch.turn !== this.#turn + 1) this.#yieldMs = Math.min(yieldMs, performance.now() - tried);
         this.#turn = batch.turn;
-        this.#committed(batch.end);
-        steps.batch.publish({ commands: taken.length, ms: performance.now() - began });
-        for (const [at, outcome] of outcomes.entries())
-          if ('value' in outcome) taken[at]!.resolve(outcome.value);
-          else taken[at]!.reject(outcome.failed);
+        ended = Promise.resolve(); // by whoever confirms
+        const confirmed = this.#confirm(session, deadline, () => {
+          steps.committed.publish(taken);
+          this.#committed(batch.end);
+          steps.batch.publish({ commands: taken.length, ms: performance.now() - began });
+          for (const [at, outcome] of outcomes.entries())
+            if ('value' in outcome) taken[at]!.resolve(outcome.value);
+            else taken[at]!.reject(outcome.failed);
+        }).catch((error) => {
+          for (const { reject } of taken) reject(error);
+        });
+        this.#unconfirmed.add(confirmed);
+        void confirmed.then(() => this.#unconfirmed.delete(confirmed));
         return;
       } catch (error) {
-        // Which aborts it; a server that is gone undoes it by itself, and is not waited for.
+        // Which aborts it; a server that is gone, or has met a conflict, has undone it by itself, and is not waited for.
         ended = session.endSession();
-        if (!isGone(error)) await ended;
+        if (!isGone(error) && !isTransient(error)) await ended;
         if (committing && isUnknownCommit(error))
           throw new StoreUnavailable('The store did not say whether it has written', { cause: error });
         if (!isTransient(error)) throw asStoreError(error);
@@ -178,8 +232,6 @@ export class Queue {
         await endAbandoned(this.#connection);
         lookedAt = performance.now();
       }
-      // Others have their turn; meanwhile this queue grows, and needs fewer of them.
-      await pause(1 + Math.random() * Math.min(10, tries + 1));
     }
   }
 }
@@ -224,7 +276,7 @@ async function runCommands(
   return outcomes;
 }
 
-/** Asks until somebody knows whether it is committed. */
+/** Asks until somebody knows whether it is committed: for the first time the primary alone, then most nodes. */
 async function commit(session: ClientSession, deadline: number): Promise<void> {
   for (;;) {
     try {

@@ -33,7 +33,7 @@ import * as entries from './entries.ts';
 import { expunge } from './expunge.ts';
 import { translated } from './fault.ts';
 import { setFlags } from './flags.ts';
-import { housekeep } from './housekeep.ts';
+import { housekeep, look } from './housekeep.ts';
 import { getInventory, putInventory, withoutInventory } from './inventories.ts';
 import * as jobs from './jobs.ts';
 import * as messages from './messages.ts';
@@ -49,6 +49,8 @@ import { loadView, prefixes, top } from './views.ts';
 
 /** How long a reader waits for a new primary. */
 const catchUpMs = 5000;
+/** What is swept is a day old: so seldom is it asked whether there is any. */
+const sweepMs = 60_000;
 
 /** @throws StoreRefused, StoreUnavailable with a sentence that says what an operator can do */
 export async function openMongo(options: MongoOptions): Promise<Store> {
@@ -77,6 +79,8 @@ class MongoStore implements Store {
   readonly #arrivals: messages.Arrivals;
   /** Messages that nobody needs are being removed; who admitted them has been answered. */
   readonly #removals = new Set<Promise<void>>();
+  /** When there was nothing more to sweep. */
+  #sweptAt = 0;
   /** The log was read up to here. */
   #toldUpTo = 0;
 
@@ -150,7 +154,11 @@ class MongoStore implements Store {
   };
 
   readonly jobs: Jobs = {
-    claim: (claim) => this.#queue.run('jobs.claim', (tx) => jobs.claim(tx, claim)),
+    // Asked at every ring: mostly there is nothing, and no transaction is needed.
+    claim: async (claim) =>
+      (await readOne(this.#connection, (snapshot) => jobs.isAnyDue(snapshot, claim)))
+        ? this.#queue.run('jobs.claim', (tx) => jobs.claim(tx, claim))
+        : [],
     renew: (job, leaseMs) => this.#queue.run('jobs.renew', (tx) => jobs.renew(tx, job, leaseMs)),
     finish: (job, outcome) => this.#queue.run('jobs.finish', (tx) => jobs.finish(tx, job, outcome)),
     release: (job) => this.#queue.run('jobs.release', (tx) => jobs.release(tx, job)),
@@ -207,9 +215,20 @@ class MongoStore implements Store {
   };
 
   async housekeep(): Promise<{ readonly more: boolean; readonly nextDueAt?: Date }> {
-    const done = await this.#queue.run('housekeep', (tx) => housekeep(tx));
-    if (done.more) return done;
-    return { ...done, more: await sweep(this.#connection) };
+    let { due, ...rest } = await readOne(this.#connection, look);
+    if (due) {
+      if (await this.#queue.run('housekeep', (tx) => housekeep(tx))) return { more: true };
+      ({ due, ...rest } = await readOne(this.#connection, look));
+    }
+    return { more: due || (await this.#sweep()), ...rest };
+  }
+
+  async #sweep(): Promise<boolean> {
+    const { clock } = this.#connection;
+    if (clock.now < this.#sweptAt + sweepMs) return false;
+    const more = await sweep(this.#connection);
+    if (!more) this.#sweptAt = clock.now;
+    return more;
   }
 
   async close(): Promise<void> {

@@ -22,7 +22,7 @@ import {
 } from '../support/peers.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { Sink } from '../support/sink.ts';
-import { faultsOf, jobsDoneOn } from '../support/store.ts';
+import { faultsOf, jobsDoneOn, onMongo } from '../support/store.ts';
 
 /** Longer than the leases of a dead process: 60 s on jobs, 30 s on drops; and than a copy stays after its delivery. */
 const leasesMs = 61_000;
@@ -99,8 +99,10 @@ const states = (found: ReadonlyMap<string, Found>): string[] => [
 
 const intakes: readonly { step: string; octets?: number; amavis?: boolean; kept: boolean }[] = [
   { step: 'intake.header', octets: 3_000_000, kept: false },
-  { step: 'store.committing:messages.upload', octets: 1_000_000, kept: false },
-  { step: 'store.committed:messages.upload@2', octets: 1_000_000, kept: false },
+  ...(onMongo
+    ? ['store.piece:chunk@2', 'store.piece:file']
+    : ['store.committing:messages.upload', 'store.committed:messages.upload@2']
+  ).map((step) => ({ step, octets: 1_000_000, kept: false })),
   { step: 'intake.put', kept: false },
   { step: 'intake.put', octets: 1_000_000, amavis: true, kept: false },
   { step: 'store.committing:entries.admit', kept: false },

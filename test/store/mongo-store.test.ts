@@ -181,6 +181,18 @@ if (mongoOrSkip(t)) {
     );
   });
 
+  t.test('a replica set that confirms what is on no disk is refused', async (t) => {
+    const set = await ReplicaSet.start(t);
+    await withClient(set.url, async (client) => {
+      const admin = client.db('admin');
+      const { config } = await admin.command({ replSetGetConfig: 1 });
+      config.version += 1;
+      config.writeConcernMajorityJournalDefault = false;
+      await admin.command({ replSetReconfig: config });
+    });
+    await t.rejects(openStore(set.url), { name: 'StoreRefused', message: /on no disk; set writeConcern/ });
+  });
+
   t.test('a store that is closed says so, after what was begun is done', async (t) => {
     const url = await freshDatabase(t);
     const store = await openStore(url);
