@@ -92,6 +92,8 @@ export interface Finding {
   readonly scale?: ScoreScale;
   /** The score at which that engine acts. */
   readonly required?: number;
+  /** Where it tags, quarantines and rejects, if it says so. */
+  readonly bands?: { readonly tag?: number; readonly quarantine?: number; readonly reject?: number };
   readonly rules: readonly RuleHit[];
   /** The engine's own word for what it asks to be done: reject, add header, quarantine … */
   readonly action?: string;
@@ -118,6 +120,8 @@ export interface Verdict extends Finding {
   readonly disposition?: Disposition;
   /** The filter's own words, e.g. a virus name or an X-Amavis-Alert; control characters removed. */
   readonly detail?: string;
+  /** In which language it is told to people above the message; English where none is named. */
+  readonly language?: 'nl';
   /** What the filter calls this message (X-Quarantine-ID and the like). */
   readonly filterId?: string;
 }

@@ -5,9 +5,10 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as z from 'zod';
-import { dispositionForm, parseDisposition } from '#app/lib/disposition';
 import { parseSenderMode } from '#app/delivery/sender';
 import { parseAmavisSocket, parseWay } from '#app/delivery/way';
+import { dispositionForm, parseDisposition } from '#app/lib/disposition';
+import { type FilterSetting, filterNames, type NamedFilter, parseFilter } from '#app/lib/filter-names';
 import { parseNextHop } from '#smtp/client/next-hop';
 
 /** A string that means something: `parse` answers undefined for what it does not understand. */
@@ -120,6 +121,16 @@ export const imapListen = () =>
   });
 export const intakeListen = () => meaning('host:port with a port from 0 to 65535, like 127.0.0.1:24', parseListen);
 
+const filterForm = `${filterNames.join(', ')}`;
+/** A filter by its name: `mailscanner@top`, `icewarp:X-Own-Header`. */
+export const namedFilter = () =>
+  meaning<NamedFilter>(`one of ${filterForm}`, (text) => (parseFilter(text) ? (text as NamedFilter) : undefined));
+/** The same, or how it is told. */
+export const filterSetting = () =>
+  meaning<FilterSetting>(`one of auto, none, ${filterForm}`, (text) =>
+    text === 'auto' || text === 'none' || parseFilter(text) ? (text as FilterSetting) : undefined,
+  );
+
 /** What a filter tells the sender. */
 export const disposition = () => meaning(dispositionForm, parseDisposition);
 
@@ -188,7 +199,8 @@ export interface Token {
   readonly sha256: string;
 }
 
-export const tokenForm = 'a token of at least 16 characters, or sha256: and its hash, or { name: …, token: one of these }';
+export const tokenForm =
+  'a token of at least 16 characters, or sha256: and its hash, or { name: …, token: one of these }';
 
 /** What somebody shows to be let in; may be given as its SHA-256, so that the file does not hold it. */
 export const token = () => {
@@ -197,7 +209,9 @@ export const token = () => {
     .refine((text) => /^[!-~]{16,500}$/.test(text), { error: tokenForm })
     .refine((text) => !/^sha256:/i.test(text) || /^sha256:[0-9a-f]{64}$/i.test(text), { error: tokenForm })
     .transform((text) =>
-      /^sha256:/i.test(text) ? text.slice('sha256:'.length).toLowerCase() : createHash('sha256').update(text).digest('hex'),
+      /^sha256:/i.test(text)
+        ? text.slice('sha256:'.length).toLowerCase()
+        : createHash('sha256').update(text).digest('hex'),
     );
   return z.preprocess(
     (value) => (typeof value === 'object' ? value : { token: value }),

@@ -175,7 +175,7 @@ function unknown(above: Path, key: string, tree: Tree): string {
       : above[0] === 'intake' && above[1] === 'watch'
         ? settingsOfWatched
       : above.length > 2
-        ? ['listen', 'direction', 'filter', 'disposition', 'class']
+        ? ['listen', 'direction', 'filter', 'also', 'disposition', 'class']
         : [];
   const paths = [...table().map(({ path }) => path.join('.')), ...inner.map((name) => `${prefix}.${name}`)];
   const here = paths.filter((path) => path.slice(0, path.lastIndexOf('.') + 1) === (prefix ? `${prefix}.` : ''));
@@ -196,6 +196,7 @@ function finished(parsed: Parsed, folder: string): Config {
     ...at.listen,
     direction: at.direction ?? intake.direction,
     filter: at.filter,
+    ...(at.also.length > 0 ? { also: at.also } : {}),
     ...(at.disposition ? { disposition: at.disposition } : {}),
     ...(at.class === 'training' ? { class: at.class } : {}),
   });
@@ -216,6 +217,7 @@ function finished(parsed: Parsed, folder: string): Config {
         ...(done === undefined ? {} : { done: path(done) }),
       })),
       trusted: intake.trusted,
+      authservIds: intake.authservIds,
       maxMessageBytes: intake.maxMessageBytes,
       lmtp: intake.lmtp.map(listener),
       smtp: intake.smtp.map(listener),

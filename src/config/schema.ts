@@ -6,6 +6,7 @@
  */
 import * as z from 'zod';
 import type { ToldTheSender } from '#app/lib/disposition';
+import type { FilterSetting, NamedFilter } from '#app/lib/filter-names';
 import {
   address,
   amavisSocket,
@@ -15,6 +16,7 @@ import {
   domainOrAddress,
   duration,
   filePath,
+  filterSetting,
   hostName,
   type ImapListen,
   imapListen,
@@ -22,6 +24,7 @@ import {
   type ListenAddress,
   list,
   loginName,
+  namedFilter,
   network,
   nextHop,
   oneOf,
@@ -86,9 +89,10 @@ export type Surface = (typeof surfaces)[number];
 const directions = ['auto', 'incoming', 'outgoing'] as const;
 export const filters = ['auto', 'none', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
 export type IntakeDirection = (typeof directions)[number];
-export type IntakeFilter = (typeof filters)[number];
+export type IntakeFilter = FilterSetting;
 
-const listenerForm = 'host:port, or { listen: host:port, direction: …, filter: …, disposition: …, class: … }';
+const listenerForm =
+  'host:port, or { listen: host:port, direction: …, filter: …, also: […], disposition: …, class: … }';
 const httpListenerForm = listenerForm.replaceAll('host:port', 'host:port[/tls]');
 const intakeListener = <T extends z.ZodType, F extends IntakeFilter>(at: () => T, filter: F, form: string) =>
   z.preprocess(
@@ -97,7 +101,8 @@ const intakeListener = <T extends z.ZodType, F extends IntakeFilter>(at: () => T
       {
         listen: at(),
         direction: oneOf(directions).optional(),
-        filter: oneOf(filters).default(filter),
+        filter: filterSetting().prefault(filter),
+        also: list(namedFilter(), 'filters').default([]),
         disposition: disposition().optional(),
         class: oneOf(['held', 'training']).default('held'),
       },
@@ -233,6 +238,12 @@ export const schema = z.strictObject({
       otherwise: 'the hostname, unless it is one of `domains`',
       example: ['quarantine.example.com'],
     }),
+    authservIds: setting(list(hostName(), 'host names'), {
+      help: 'Servers of ours that check SPF, DKIM, DMARC or ARC, by the names that they write into Authentication-Results. Such fields are believed if they bear one of these names and stand where only our servers write (docs/verdicts.md).',
+      kind: 'list of host names',
+      default: [],
+      example: ['mx.example.com'],
+    }),
     watch: setting(list(watchedFolder(filters, directions), watchedForm), {
       help: 'Folders in which others put mail: each file is taken once, when it is complete. `folder`, and who it is for: `rcpt` (addresses), `rcptField` (the field in which the server has put them) or `filter: amavis`. Files stay where they are; with `done: PATH` they are moved there, with `delete: true` deleted. See docs/files.md.',
       kind: `list of ${watchedForm}`,
@@ -361,12 +372,39 @@ export const schema = z.strictObject({
         default: [],
       }),
     }),
+    reports: group(
+      'Addresses to which users send what they got, attached as clients forward it or in ARF form: as if they had put it on Spam or Not Spam. The mail server hands such mail over like other mail. See docs/training.md.',
+      {
+        spam: setting(list(address(), 'addresses'), {
+          help: 'What is sent here is spam.',
+          kind: 'list of addresses',
+          default: [],
+          example: ['spam@quarantine.example.com'],
+        }),
+        ham: setting(list(address(), 'addresses'), {
+          help: 'What is sent here is none.',
+          kind: 'list of addresses',
+          default: [],
+          example: ['not-spam@quarantine.example.com'],
+        }),
+        loggedIn: setting(yesOrNo(), {
+          help: 'true: only reports of users who had logged in when they sent them (XCLIENT LOGIN, or "with ESMTPSA" in the Received of our own mail server). false: every sender with an account here is believed; then the mail server must keep strangers from sending under such names.',
+          kind: 'true or false',
+          default: true,
+        }),
+      },
+    ),
   }),
   jobs: group('Work that is done behind the scenes: deliveries and training.', {
     concurrency: setting(whole(1, 1000), {
       help: 'So many at a time.',
       kind: 'whole number',
       default: 16,
+    }),
+    inventory: setting(yesOrNo(), {
+      help: 'Whether the attachments of what is held (names, sizes, SHA-256, what lies in archives) and the domains of its links are listed, for "lazaret show". Done when there is time for it.',
+      kind: 'true or false',
+      default: true,
     }),
   }),
   proxyProtocol: group(
@@ -391,7 +429,7 @@ export const schema = z.strictObject({
     'Copies of mail that a filter was unsure about and delivered, which their owners may judge in `Training Requested`. A filter hands them over as class training: by a listener with `class: training`, or by HTTP.',
     {
       default: setting(oneOf(['on', 'off']), {
-        help: 'off: such a copy is thrown away, unless its owner, or the owner\'s domain, stands below or was switched on by `lazaret training-requested on` or by the API.',
+        help: "off: such a copy is thrown away, unless its owner, or the owner's domain, stands below or was switched on by `lazaret training-requested on` or by the API.",
         kind: 'on | off',
         default: 'off',
       }),
@@ -437,6 +475,11 @@ export const schema = z.strictObject({
       secret: true,
     }),
   }),
+  language: setting(oneOf(['en', 'nl']), {
+    help: 'In which language the lines above a held message say why it is held. Acts on later mail.',
+    kind: 'en | nl',
+    default: 'en',
+  }),
   log: group('What is told about the work, on standard error.', {
     level: setting(oneOf(['debug', 'info', 'warn', 'error']), {
       help: 'The least important line that is written.',
@@ -456,6 +499,8 @@ export interface ImapListener extends ImapListen {}
 export interface ListenerFacts {
   readonly direction: IntakeDirection;
   readonly filter: IntakeFilter;
+  /** Further filters whose marks are believed. */
+  readonly also?: readonly NamedFilter[];
   readonly disposition?: ToldTheSender;
   /** Only copies of mail that was delivered come there. */
   readonly class?: 'training';
@@ -483,6 +528,7 @@ export interface Config extends Omit<Parsed, 'hostname' | 'tls' | 'intake' | 'do
   readonly training: {
     readonly trainers: readonly TrainerSettings[];
     readonly learn: { readonly released: readonly Surface[]; readonly discarded: readonly Surface[] };
+    readonly reports: Parsed['training']['reports'];
   };
 }
 

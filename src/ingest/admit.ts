@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
 import { BadMail } from '#app/lib/bad-mail';
+import type { NamedFilter } from '#app/lib/filter-names';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import { type AddressBook, splitAddress } from '#app/policy/addresses';
@@ -14,9 +15,10 @@ import { verifyRelease } from '#app/quarantine/release-token';
 import type { EntryId, EnvelopeParams, Verdict } from '#store/model';
 import type { Admitted, NewEntry, Store, StoredBytes } from '#store/port';
 import { Arrival, type Arrived } from './arrival.ts';
+import type { Believed } from './authentication.ts';
 import type { FilterSetting } from './block.ts';
 import { type Addressee, type DirectionSetting, type Envelope, ownerOf, trueEnvelope } from './recipients.ts';
-import { verdictOf } from './verdict.ts';
+import { putOffBy, readVerdict } from './verdict.ts';
 
 export interface AdmitOptions {
   readonly store: Store;
@@ -30,6 +32,10 @@ export interface AdmitOptions {
     wants(owner: string): Promise<boolean>;
     readonly keepForMs: number;
   };
+  /** Whose Authentication-Results are believed. Absent: nobody's. */
+  readonly believed?: Believed;
+  /** In which language people are told why; English if none is named. */
+  readonly language?: 'nl';
   readonly onEvent: Listener;
   readonly log: Log;
 }
@@ -42,6 +48,8 @@ export interface IncomingMail {
   readonly params: EnvelopeParams;
   readonly direction: DirectionSetting;
   readonly filter: FilterSetting;
+  /** Further filters whose marks are believed. */
+  readonly also?: readonly NamedFilter[];
   /** Where it is put; by its direction when left out. */
   readonly folder?: 'caught' | 'outgoing' | 'training';
   /** A copy of mail that was delivered, which a filter is unsure about: kept for those owners who want such copies. */
@@ -76,14 +84,25 @@ const foldWithoutTraceMs = 60 * 60 * 1000;
  * @throws whatever the store or the source throws
  */
 export async function admitMessage(o: AdmitOptions, mail: IncomingMail): Promise<readonly Admitted[]> {
-  const arrival = new Arrival(mail.filter);
+  // With `none` every line is the sender's.
+  const believed = mail.filter === 'none' ? undefined : o.believed;
+  const arrival = new Arrival(mail.filter, { also: mail.also, believed });
   const bytes = await o.store.messages.put(arrival.octets(mail.source));
   put.publish(bytes);
   try {
-    const m = mail.told ? { ...mail, ...mail.told() } : mail;
+    const told = mail.told ? { ...mail, ...mail.told() } : mail;
     const arrived = arrival.end();
-    const verdict = { ...verdictOf(arrived.block), ...m.verdict };
+    const { verdict, direction } = understood(o, told, arrived);
+    // Which way, if nobody else says: the filter may know.
+    const m = direction && told.direction === 'auto' ? { ...told, direction } : told;
     const envelope = trueEnvelope(m, arrived.block, m.filter, namesNobody(o));
+    const putOff = m.verdict?.source === undefined ? putOffBy(arrived.block) : undefined;
+    if (putOff) {
+      await o.store.messages.discard(bytes);
+      for (const { address } of envelope.recipients)
+        o.onEvent({ kind: 'put-off', owner: o.book.owner(address), said: putOff });
+      return [];
+    }
     if (m.named && envelope.recipients.some(({ address }) => address === ''))
       throw new BadMail("nothing tells whom it was sent to: there is no such filter's block on top of it");
     const all = envelope.recipients.map((recipient) =>
@@ -113,6 +132,19 @@ export async function admitMessage(o: AdmitOptions, mail: IncomingMail): Promise
     await o.store.messages.discard(bytes);
     throw error;
   }
+}
+
+function understood(o: AdmitOptions, m: IncomingMail, arrived: Arrived) {
+  const { verdict: found, direction } = readVerdict(arrived.block, arrived.also);
+  // Who hands over what a filter found, beside the message, has it from before any server wrote into the header.
+  const authentication = m.verdict?.source === undefined ? arrived.authentication : undefined;
+  const verdict: Verdict = {
+    ...found,
+    ...(authentication ? { authentication: { ...found.authentication, ...authentication } } : {}),
+    ...m.verdict,
+    ...(o.language ? { language: o.language } : {}),
+  };
+  return { verdict, direction };
 }
 
 /** A copy that nobody asked for would be in the way; its message was delivered, so nothing is lost. */

@@ -3,28 +3,14 @@
  * they are believed. A sender can write the same names; what keeps his words out is their place: the block is the fields
  * from the top up to the first `Received:`, the first repeated name, or the first name this filter never writes.
  */
-import { type Field, fieldsOf, latin1, textOfLatin1, unfoldLatin1 } from '#imap/mime/header';
 
-export type FilterName = 'amavis' | 'rspamd' | 'rspamd-milter' | 'spamassassin';
-/** none: no field of the message is a filter's; whatever stands there, its sender wrote. */
-export type FilterSetting = 'auto' | 'none' | FilterName;
+import { type FilterName, type FilterSetting, parseFilter } from '#app/lib/filter-names';
+import { fieldsOf, latin1 } from '#imap/mime/header';
+import { type Block, type Found, maxMark, valuesOf } from './fields.ts';
+import { type Family, families } from './verdicts/families.ts';
 
-export interface BlockField {
-  /** Lower case. */
-  readonly name: string;
-  /** As text, unfolded. */
-  readonly value: string;
-  /** As it stands there, folds and all; one character for one octet. */
-  readonly raw: string;
-}
-
-export interface Block {
-  readonly filter: FilterName;
-  readonly fields: readonly BlockField[];
-  /** Octets that are no part of the message that is kept. Empty for rspamd-milter: its fields stay where they are. */
-  readonly start: number;
-  readonly end: number;
-}
+export type { FilterName, FilterSetting, NamedFilter } from '#app/lib/filter-names';
+export { type Block, type BlockField, fieldText } from './fields.ts';
 
 /** What amavis 2.13 puts above its own Received:, in files also above that (INTEGRATIONS §1.2). */
 const amavisNames = new Set([
@@ -75,18 +61,22 @@ const milterNames = new Set([
 const commonNames = new Set(['deliver-to', 'x-spam-flag', 'x-spam-level', 'x-spam-score', 'x-virus']);
 const isSpamAssassins = (name: string) => name.startsWith('x-spam-');
 
-interface Found {
-  readonly name: string;
-  readonly field: Field;
+export function findBlock(header: Uint8Array, setting: FilterSetting): Block | undefined {
+  return blockIn(latin1(header), setting);
 }
 
-export function findBlock(header: Uint8Array, setting: FilterSetting): Block | undefined {
+/** The same for a header that is at hand as a Latin-1 string. */
+export function blockIn(text: string, setting: FilterSetting): Block | undefined {
   if (setting === 'none') return undefined;
-  const text = latin1(header);
   if (setting === 'auto') return recognise(text);
-  if (setting === 'amavis') return amavis(text, ['x-quarantine-id', 'x-envelope-to']);
-  if (setting === 'rspamd') return rspamd(text, ['x-envelope-to', 'x-spamd-result']);
-  return setting === 'spamassassin' ? spamassassin(text) : milter(text);
+  const filter = parseFilter(setting);
+  if (!filter) return undefined;
+  const { name, place, header } = filter;
+  if (name === 'amavis') return amavis(text, ['x-quarantine-id', 'x-envelope-to']);
+  if (name === 'rspamd') return rspamd(text, ['x-envelope-to', 'x-spamd-result']);
+  if (name === 'spamassassin') return spamassassin(text);
+  if (name === 'rspamd-milter') return milter(text);
+  return marks(text, name, families[name](header), place ?? 'end', header);
 }
 
 /** A filter by what only it writes. Not rspamd's milter: at the end of a header anybody can have written. */
@@ -112,43 +102,62 @@ function rspamd(text: string, proof: readonly string[]): Block | undefined {
  * an MTA put its own on top. SpamAssassin takes away what a sender wrote under these names.
  */
 function spamassassin(text: string): Block | undefined {
+  const its = nextToReceived(text, isSpamAssassins);
+  return its.length > 0 ? block('spamassassin', text, its) : undefined;
+}
+
+function nextToReceived(text: string, isIts: (name: string) => boolean): readonly Found[] {
   let above: Found[] = [];
   for (const field of fieldsOf(text)) {
     const name = field.name.toLowerCase();
     if (above.at(-1)?.field.end !== field.start) above = [];
-    if (name === 'received') {
-      const its = above.length > 0 ? untilRepeated(above) : run(text, isSpamAssassins, [], field.end);
-      return its.length > 0 ? block('spamassassin', text, its) : undefined;
-    }
-    if (isSpamAssassins(name)) above.push({ name, field });
+    if (name === 'received') return above.length > 0 ? untilRepeated(above) : run(text, isIts, [], field.end);
+    if (isIts(name)) above.push({ name, field });
   }
-  const top = run(text, isSpamAssassins);
-  return top.length > 0 ? block('spamassassin', text, top) : undefined;
+  return run(text, isIts);
 }
 
 function untilRepeated(found: readonly Found[]): readonly Found[] {
-  const end = found.findIndex(({ name }, at) => found.findIndex((other) => other.name === name) < at);
-  return end < 0 ? found : found.slice(0, end);
+  const names = new Set<string>();
+  for (const [at, { name }] of found.entries()) {
+    if (names.has(name)) return found.slice(0, at);
+    names.add(name);
+  }
+  return found;
 }
 
-/** The last run of the milter's fields, wherever it is; of a repeated name the last is the milter's. */
+/** The last run of the milter's fields, wherever it is. */
 function milter(text: string): Block | undefined {
+  const last = lastRun(text, (name) => milterNames.has(name));
+  if (last.every(({ name }) => commonNames.has(name))) return undefined;
+  return { filter: 'rspamd-milter', fields: valuesOf(text, last, maxMark), start: 0, end: 0 };
+}
+
+/** Of a repeated name the last is the filter's: it writes below what is there. */
+function lastRun(text: string, isIts: (name: string) => boolean): readonly Found[] {
   let last: Found[] = [];
-  let current: Found[] = [];
   let end = -1;
   for (const field of fieldsOf(text)) {
     const name = field.name.toLowerCase();
-    if (!milterNames.has(name)) current = [];
-    else {
-      if (field.start !== end) current = [];
-      current.push({ name, field });
-      last = current;
-      end = field.end;
-    }
+    if (!isIts(name)) continue;
+    if (field.start !== end) last = [];
+    last.push({ name, field });
+    end = field.end;
   }
-  if (last.every(({ name }) => commonNames.has(name))) return undefined;
-  const latest = new Map(last.map((found) => [found.name, found]));
-  return { filter: 'rspamd-milter', fields: valuesOf(text, [...latest.values()]), start: 0, end: 0 };
+  return [...new Map(last.map((found) => [found.name, found])).values()];
+}
+
+/** A filter that only leaves marks: they say why, and stay in the message. */
+function marks(
+  text: string,
+  filter: FilterName,
+  { its, telling }: Family,
+  place: 'top' | 'end',
+  reasonsIn?: string,
+): Block | undefined {
+  const found = place === 'top' ? nextToReceived(text, its) : lastRun(text, its);
+  if (!found.some(({ name }) => telling(name))) return undefined;
+  return { filter, fields: valuesOf(text, found, maxMark), start: 0, end: 0, ...(reasonsIn ? { reasonsIn } : {}) };
 }
 
 /** Neighbouring fields from `from` on, up to the first name that is not `its` or comes a second time. */
@@ -171,15 +180,4 @@ function block(filter: FilterName, text: string, found: readonly Found[]): Block
   const start = found[0]?.field.start ?? 0;
   const end = found.at(-1)?.field.end ?? 0;
   return { filter, fields: valuesOf(text, found), start, end };
-}
-
-function valuesOf(text: string, found: readonly Found[]): BlockField[] {
-  return found.map(({ name, field }) => {
-    const raw = text.slice(field.valueStart, field.end);
-    return { name, raw, value: textOfLatin1(unfoldLatin1(raw)) };
-  });
-}
-
-export function fieldText(block: Block, name: string): string | undefined {
-  return block.fields.find((field) => field.name === name)?.value;
 }

@@ -5,7 +5,7 @@
 
 /** Our lines are never longer than a few kilobytes; a header that goes on and on with such names is none of ours. */
 const maxPrefix = 32 * 1024;
-const ours = /^X-Lazaret-(?:Id|Reason|Score|Rules|Status):/i;
+const ours = /^X-Lazaret-(?:Id|Reason|Score|Rules|Also|Authentication|Disposition|Status):/i;
 
 export interface Split {
   /** Fields of ours from the top, raw, as Latin-1 (an octet a character); '' if there are none. */

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { SharedByNodes } from '#app/bus/open';
 import type { Config } from '#app/config/schema';
 import type { AdmitOptions } from '#app/ingest/admit';
+import { networks } from '#app/lib/networks';
 import { createOriginOf, type OriginOf } from '#app/net/origin';
 import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
@@ -10,6 +11,8 @@ import type { Metrics } from '#app/observe/metrics';
 import { AddressBook } from '#app/policy/addresses';
 import { TrainingRequested } from '#app/policy/training-requested';
 import type { Store } from '#store/port';
+
+const loopback = ['127.0.0.0/8', '::1/128'];
 
 export interface Ground {
   readonly config: Config;
@@ -43,6 +46,8 @@ export async function layGround(
     handOverDomains: config.intake.handOverDomains,
     releaseKey: await store.settings.putIfAbsent('releaseKey', randomBytes(32)),
     trainingRequested,
+    believed: { authservIds: config.intake.authservIds, isOurs: networks([...loopback, ...config.intake.trusted]) },
+    ...(config.language === 'nl' ? { language: config.language } : {}),
     onEvent,
     log,
   };

@@ -128,7 +128,7 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
     ],
     [
       'intake: { smtp: [true] }',
-      '1: intake.smtp[1]: expected host:port, or { listen: host:port, direction: …, filter: …, disposition: … }, found true',
+      '1: intake.smtp[1]: expected host:port, or { listen: host:port, direction: …, filter: …, also: […], disposition: …, class: … }, found true',
     ],
     [
       'intake: { lmtp: [{ listen: "[::1]:24", disposition: bounced 550 }] }',

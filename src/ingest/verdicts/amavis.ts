@@ -1,7 +1,8 @@
 /** Reads the block of amavisd-new (INTEGRATIONS §1.2). */
 import { clean } from '#imap/mime/words';
 import type { Reason, Verdict } from '#store/model';
-import { type Block, fieldText } from '../block.ts';
+import { type Block, fieldText } from '../fields.ts';
+import { reasonOfRules } from './rules.ts';
 import { readSpamStatus, toNumber } from './spam-status.ts';
 
 export function amavisVerdict(block: Block): Verdict {
@@ -11,10 +12,13 @@ export function amavisVerdict(block: Block): Verdict {
   const score = status.score ?? toNumber(fieldText(block, 'x-spam-score'));
   const id = /^<?([^<>\s]{1,64})>?$/.exec(fieldText(block, 'x-quarantine-id') ?? '')?.[1];
   return {
-    reason: reasonOf(alerts, isSpam),
+    reason: reasonOf(alerts, isSpam ? reasonOfRules(status.rules, status.required) : undefined),
     source: 'amavis',
     ...(score === undefined ? {} : { score }),
     ...(status.required === undefined ? {} : { required: status.required }),
+    ...(status.tag === undefined || status.required === undefined
+      ? {}
+      : { bands: { tag: status.tag, quarantine: status.required } }),
     rules: status.rules,
     ...(alerts.length === 0 ? {} : { detail: clean(alerts.join('; '), 500) }),
     ...(id === undefined ? {} : { filterId: id }),
@@ -22,11 +26,11 @@ export function amavisVerdict(block: Block): Verdict {
 }
 
 /** In amavis' own order: what it calls the content category of a message is the worst that was found. */
-function reasonOf(alerts: readonly string[], isSpam: boolean): Reason {
+function reasonOf(alerts: readonly string[], spam: Reason | undefined): Reason {
   const says = (start: string) => alerts.some((alert) => alert.toUpperCase().startsWith(start));
   if (says('INFECTED')) return 'virus';
   if (says('BANNED')) return 'banned';
-  if (isSpam) return 'spam';
+  if (spam) return spam;
   if (says('BAD HEADER') || says('MIME')) return 'bad-header';
-  return 'unknown';
+  return says('OVERSIZED') || says('UNCHECKED') || says('UNDECIPHERABLE') ? 'policy' : 'unknown';
 }

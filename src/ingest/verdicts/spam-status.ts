@@ -7,27 +7,33 @@
  *     Yes, score=6.00                                                               Rspamd
  */
 import type { RuleHit } from '#store/model';
+import { maxRules } from './rules.ts';
 
 export interface SpamStatus {
   readonly isSpam: boolean;
   readonly score?: number;
   /** `kill=` before `required=`: the points at which this filter holds a message. */
   readonly required?: number;
+  /** Below that, only of amavis: where it marks a message as spam and lets it pass. */
+  readonly tag?: number;
+  /** The grammar is amavis'. */
+  readonly byAmavis?: true;
   readonly rules: readonly RuleHit[];
 }
-
-/** More rules than any filter has fire on one message; a bound on what a strange header can cost. */
-const maxRules = 500;
 
 export function readSpamStatus(value: string): SpamStatus {
   const at = value.search(/(?:^|\s)tests=/);
   const head = at < 0 ? value : value.slice(0, at);
   const score = points(head, 'score');
-  const required = points(head, 'kill') ?? points(head, 'required');
+  const kill = points(head, 'kill');
+  const required = kill ?? points(head, 'required');
+  const tag = points(head, 'tag2');
   return {
     isSpam: /^\s*yes\b/i.test(value),
     ...(score === undefined ? {} : { score }),
     ...(required === undefined ? {} : { required }),
+    ...(tag === undefined ? {} : { tag }),
+    ...(kill !== undefined || points(head, 'tagged_above') !== undefined ? { byAmavis: true } : {}),
     rules: at < 0 ? [] : readTests(value.slice(value.indexOf('tests=', at) + 6)),
   };
 }
@@ -61,4 +67,11 @@ function points(text: string, name: string): number | undefined {
 /** A decimal number and nothing else; amavis writes `x` for none. */
 export function toNumber(text: string | undefined): number | undefined {
   return text !== undefined && /^\s*[-+]?\d{1,9}(?:\.\d{1,9})?\s*$/.test(text) ? Number(text) : undefined;
+}
+
+/** From 0 to 1, also with an exponent: `2.1e-05`. */
+export function toProbability(text: string | undefined): number | undefined {
+  if (text === undefined || !/^\s*\d{1,3}(?:\.\d{1,20})?(?:e[-+]?\d{1,3})?\s*$/i.test(text)) return undefined;
+  const value = Number(text);
+  return value >= 0 && value <= 1 ? value : undefined;
 }
