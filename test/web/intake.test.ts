@@ -162,7 +162,7 @@ t.test('a form and JSON say the same, in any order of their parts', async (t) =>
 });
 
 t.test('Rspamd 3.4 as it was recorded: fields of its own, 64 KiB and more of them', async (t) => {
-  const { server, post, entryOf } = await world(t);
+  const { server, entryOf } = await world(t);
   const fixtures = join(import.meta.dirname, '../fixtures');
   const head = readFileSync(join(fixtures, 'wire/rspamd-http-head.txt'), 'latin1').split(/\r?\n/).slice(1);
   const recorded = head
@@ -229,7 +229,6 @@ t.test('Rspamd of later versions: multipart in any order, and JSON around the me
   const to = { ...metadata, rcpt: ['ada@harbour.example'], from: 'unknown', size: 1100, uuid: 'x' };
   const path = '/intake/rspamd';
   const multipart = ['Content-Type', 'multipart/form-data; boundary="x0x0"'] as const;
-  const json = ['Content-Type', 'text/plain'] as const;
   const parts = [
     [
       'Content-Disposition: form-data; name="message"; filename="message.eml"\r\nContent-Type: message/rfc822',
@@ -253,7 +252,6 @@ t.test('Rspamd of later versions: multipart in any order, and JSON around the me
   t.equal(without.status, 400);
   t.match(without.text, /no message in the JSON/);
   t.equal(server.events.filter(({ kind }) => kind === 'arrived').length, 2);
-  t.ok(json);
 });
 
 t.test(
