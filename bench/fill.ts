@@ -39,7 +39,7 @@ export async function handOver(
  */
 export async function fillStore(
   url: string,
-  recipient: string,
+  recipientOf: (at: number) => string,
   from: number,
   to: number,
   length: 'usual' | 'short',
@@ -56,6 +56,7 @@ export async function fillStore(
   let next = from;
   const one = async () => {
     while (next < to) {
+      const recipient = recipientOf(next);
       const bytes = message(next++, length);
       await admitMessage(setting, {
         source: (async function* () {

@@ -9,6 +9,8 @@ const program = join(import.meta.dirname, '../dist/src/main.js');
 
 export interface LazaretPeer extends Peer {
   readonly store: string;
+  /** Gauges of this process, by their names. */
+  gauges(): Promise<ReadonlyMap<string, number>>;
   /** Another process on the same store, with these roles; its ports, as far as it has them. */
   another(roles: string): Promise<{ readonly imapPort: number; readonly lmtpPort: number; end(): Promise<void> }>;
 }
@@ -17,7 +19,7 @@ export interface LazaretPeer extends Peer {
 export async function makeLazaret(store?: string): Promise<LazaretPeer> {
   if (!existsSync(program)) throw new Error('dist/ is missing: npm run build');
   const root = mkdtempSync(join(tmpdir(), 'bench-lazaret-'));
-  const [imapPort, lmtpPort] = [await freePort(), await freePort()];
+  const [imapPort, lmtpPort, httpPort] = [await freePort(), await freePort(), await freePort()];
   const config = join(root, 'lazaret.yaml');
   const url = store ?? `sqlite:${root}/lazaret.db`;
   const password = 'bench-secret';
@@ -28,6 +30,7 @@ store: "${url}"
 imap: { listen: ["127.0.0.1:${imapPort}"], allowCleartextLogin: true, maxConnectionsPerUser: 5000 }
 intake: { lmtp: ["127.0.0.1:${lmtpPort}"], smtp: [], handOverDomains: [bench.example] }
 release: { undoSeconds: 3600 }
+http: { listen: ["127.0.0.1:${httpPort}"] }
 log: { level: warn }
 `,
   );
@@ -56,6 +59,12 @@ log: { level: warn }
     async stop() {
       if (child) await end(child);
     },
+    async gauges() {
+      const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
+      return new Map(
+        [...text.matchAll(/^(lazaret_\w+) (\S+)$/gm)].map(([, name = '', value]) => [name, Number(value)] as const),
+      );
+    },
     async another(roles) {
       const [ownImap, ownLmtp] = [await freePort(), await freePort()];
       const other = spawn(process.execPath, [program, 'serve', '--roles', roles, '--config', config], {
@@ -64,6 +73,7 @@ log: { level: warn }
           ...process.env,
           LAZARET_IMAP_LISTEN: `["127.0.0.1:${ownImap}"]`,
           LAZARET_INTAKE_LMTP: `["127.0.0.1:${ownLmtp}"]`,
+          LAZARET_HTTP_LISTEN: '[]',
         },
       });
       await listening(roles.includes('imap') ? ownImap : ownLmtp);

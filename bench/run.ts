@@ -10,11 +10,13 @@ import { Figures, median } from './figures.ts';
 import { fillStore, handOver } from './fill.ts';
 import { makeLazaret } from './lazaret.ts';
 import { arrivals, type Bench, firstOpen, idleMemory, logins, moves, reads } from './measure.ts';
+import { manyAccounts, viewMemory } from './memory.ts';
 import { fourIntakes, otherNode } from './nodes.ts';
 import type { Peer } from './peer.ts';
 
 const usage = `npm run bench -- [options]
   --entries 10000,100000  sizes of the folder
+  --accounts 1000,10000   only memory, of so many accounts with a hundred entries each
   --runs 5                runs of which the median is taken
   --only WORDS            only what has these words in its name; a comma between several
   --store mongodb         on a MongoDB of its own (one node, started for it), also as several nodes
@@ -26,6 +28,7 @@ const usage = `npm run bench -- [options]
 const { values: options } = parseArgs({
   options: {
     entries: { type: 'string', default: '10000,100000' },
+    accounts: { type: 'string' },
     runs: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
     store: { type: 'string', default: 'sqlite' },
@@ -36,10 +39,12 @@ const { values: options } = parseArgs({
   },
 });
 const sizes = options.entries.split(',').map(Number);
+const accounts = options.accounts?.split(',').map(Number);
 const runs = Number(options.runs);
 if (
   options.help ||
   !sizes.every((size) => size >= 1000) ||
+  accounts?.some((count) => !(count >= 200)) ||
   !(runs >= 1) ||
   !['sqlite', 'mongodb'].includes(options.store)
 ) {
@@ -62,7 +67,7 @@ async function mongodb(): Promise<string> {
 const onMongo = options.store === 'mongodb';
 const lazaret = await makeLazaret(onMongo ? await mongodb() : undefined);
 const peers: Peer[] = [lazaret];
-const missing = options.alone ? 'not asked for' : await makeDovecot();
+const missing = options.alone || accounts ? 'not asked for' : await makeDovecot();
 if (typeof missing !== 'string') peers.push(missing);
 
 /** Connections, and messages handed over on them in one go. */
@@ -96,7 +101,7 @@ async function fill(size: number, user: string): Promise<void> {
   for (const peer of peers) {
     say(`  filling ${peer.name}`);
     await peer.stop();
-    if (peer === lazaret) await fillStore(lazaret.store, user, at, size, length);
+    if (peer === lazaret) await fillStore(lazaret.store, () => user, at, size, length);
     else {
       await peer.start(true);
       await handOver(peer, user, at, size, 8, length);
@@ -115,8 +120,9 @@ async function measure(size: number): Promise<void> {
     const bench: Bench = { peer, figures, user, entries: size, runs, wanted };
     for (const step of [firstOpen, reads, arrivals, logins, idleMemory, moves]) await step(bench);
   }
-  if (!onMongo) return;
   const bench: Bench = { peer: lazaret, figures, user, entries: size, runs, wanted };
+  await viewMemory(bench, lazaret);
+  if (!onMongo) return;
   await fourIntakes(bench, lazaret);
   await otherNode(bench, lazaret);
 }
@@ -132,7 +138,8 @@ async function stop(): Promise<void> {
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop().finally(() => process.exit(1)));
 try {
   for (const peer of peers) await peer.start();
-  for (const size of sizes) await measure(size);
+  if (accounts) for (const count of accounts) await manyAccounts({ figures, wanted }, lazaret, count);
+  else for (const size of sizes) await measure(size);
 } finally {
   await stop();
 }
