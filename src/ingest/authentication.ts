@@ -82,7 +82,7 @@ function spfIn(value: string, believed: Believed): Partial<Record<Method, string
   return result && receiver && believed.authservIds.includes(receiver.toLowerCase()) ? { spf: result } : {};
 }
 
-/** RFC 5322 §3.2.2 comments out, nested ones too; what stands in quotes stays. */
+/** RFC 5322 §3.2.2 comments out, nested ones too, and what stands in quotes: properties, which nobody asks for here. */
 function withoutComments(text: string): string {
   let out = '';
   let depth = 0;
@@ -90,14 +90,11 @@ function withoutComments(text: string): string {
   for (let at = 0; at < text.length; at++) {
     const c = text[at];
     if (c === '\\') {
-      if (depth === 0) out += text.slice(at, at + 2);
       at++;
-    } else if (c === '"' && depth === 0) {
-      isQuoted = !isQuoted;
-      out += c;
-    } else if (c === '(' && !isQuoted) depth++;
+    } else if (c === '"' && depth === 0) isQuoted = !isQuoted;
+    else if (c === '(' && !isQuoted) depth++;
     else if (c === ')' && depth > 0 && !isQuoted) depth--;
-    else if (depth === 0) out += c;
+    else if (depth === 0 && !isQuoted) out += c;
   }
   return out;
 }
@@ -107,7 +104,7 @@ function withoutComments(text: string): string {
  * `from NAME ([ADDRESS] helo=HELO)`, by Exim. What the client said of itself stands before or behind that, and is not read.
  */
 export function clientOf(received: string): string | undefined {
-  return /^\s{0,20}from\s{1,20}\S{1,300}\s{1,20}\((?:[^\s()[\]=]{1,300}\s{1,9})?\[(?:IPv6:)?([0-9A-Fa-f.:]{2,45})\]/.exec(
+  return /^\s{0,20}from\s{1,20}\S{1,300}\s{1,20}\((?!HELO\s|EHLO\s)(?:[^\s()[\]=]{1,300}\s{1,9})?\[(?:IPv6:)?([0-9A-Fa-f.:]{2,45})\]/.exec(
     received,
   )?.[1];
 }

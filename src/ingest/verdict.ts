@@ -33,10 +33,12 @@ export function readVerdict(block: Block | undefined, also: readonly Block[] = [
   const direction: Direction | undefined = all.find((one) => one.direction)?.direction;
   // What only the filter that hands over knows: what it calls the message, and what it told the sender.
   const { disposition, filterId } = own?.verdict ?? {};
+  const authentication = all.find(({ verdict }) => verdict.authentication)?.verdict.authentication;
   return {
     verdict: {
       ...(disposition ? { disposition } : {}),
       ...(filterId ? { filterId } : {}),
+      ...(authentication ? { authentication } : {}),
       ...decided.verdict,
       ...(rest.length > 0 ? { others: rest.map(({ verdict }) => findingOf(verdict)) } : {}),
     },

@@ -1,7 +1,7 @@
 /** Reads what Rspamd writes, by our formatter (INTEGRATIONS §3.3), as a milter (§3.4), or by way of Haraka (§5). */
 import { textOfLatin1, unfoldLatin1 } from '#imap/mime/header';
 import { clean } from '#imap/mime/words';
-import type { Disposition, Reason, RuleHit, Verdict } from '#store/model';
+import type { Authentication, Disposition, Reason, RuleHit, Verdict } from '#store/model';
 import { type Block, fieldText } from '../fields.ts';
 import type { Family } from './families.ts';
 import { maxRules, reasonOfRules } from './rules.ts';
@@ -35,9 +35,52 @@ export function rspamdVerdict(block: Block): Verdict {
       ...(score === undefined ? {} : { score }),
       ...(options ? { words: options } : {}),
     })),
+    ...authenticationBy(symbols),
     ...(told ? { disposition: told } : {}),
     ...(id?.[1] === undefined ? {} : { filterId: id[1] }),
   };
+}
+
+const checks: Readonly<Record<keyof Authentication, readonly (readonly [RegExp, string])[]>> = {
+  spf: [
+    [/^R_SPF_ALLOW$/, 'pass'],
+    [/^R_SPF_FAIL$/, 'fail'],
+    [/^R_SPF_SOFTFAIL$/, 'softfail'],
+    [/^R_SPF_NEUTRAL$/, 'neutral'],
+    [/^R_SPF_DNSFAIL$/, 'temperror'],
+    [/^R_SPF_PERMFAIL$/, 'permerror'],
+    [/^R_SPF_NA$/, 'none'],
+  ],
+  dkim: [
+    [/^R_DKIM_ALLOW$/, 'pass'],
+    [/^R_DKIM_REJECT$/, 'fail'],
+    [/^R_DKIM_TEMPFAIL$/, 'temperror'],
+    [/^R_DKIM_PERMFAIL$/, 'permerror'],
+    [/^R_DKIM_NA$/, 'none'],
+  ],
+  dmarc: [
+    [/^DMARC_POLICY_ALLOW(?:_WITH_FAILURES)?$/, 'pass'],
+    [/^DMARC_POLICY_(?:REJECT|QUARANTINE|SOFTFAIL)$/, 'fail'],
+    [/^DMARC_DNSFAIL$/, 'temperror'],
+    [/^DMARC_BAD_POLICY$/, 'permerror'],
+    [/^DMARC_NA$/, 'none'],
+  ],
+  arc: [
+    [/^ARC_ALLOW$/, 'pass'],
+    [/^ARC_(?:REJECT|INVALID)$/, 'fail'],
+    [/^ARC_DNSFAIL$/, 'temperror'],
+    [/^ARC_NA$/, 'none'],
+  ],
+};
+
+/** What Rspamd itself found of SPF, DKIM, DMARC and ARC. */
+export function authenticationBy(symbols: readonly RuleHit[]): Pick<Verdict, 'authentication'> {
+  const found: Partial<Record<keyof Authentication, string>> = {};
+  for (const method of ['spf', 'dkim', 'dmarc', 'arc'] as const) {
+    const check = checks[method].find(([form]) => symbols.some(({ name }) => form.test(name)));
+    if (check) found[method] = check[1];
+  }
+  return Object.keys(found).length > 0 ? { authentication: found } : {};
 }
 
 /** What Rspamd asks for with this action is what the sender is told: by the milter, at the end of the message. */
