@@ -25,6 +25,10 @@ export interface KeeperOptions {
   readonly onMade?: (inventory: Inventory, ms: number) => void;
   /** Looks at least so often, whatever rings were lost. */
   readonly pollMs?: number;
+  /** After so long a message that was not there is looked for again. */
+  readonly missingAgainMs?: number;
+  /** And after so long an error of the store is over, perhaps. */
+  readonly troubleMs?: number;
 }
 
 export interface Keeper {
@@ -119,7 +123,7 @@ class InventoryKeeper implements Keeper {
         this.#idlers.push(...idlers);
         if (signal.aborted) break;
         this.#options.log.warn({ err: error }, 'inventories could not be made; trying again');
-        wait = troubleMs;
+        wait = this.#options.troubleMs ?? troubleMs;
         this.#rung = false;
       }
       await this.#sleep(wait);
@@ -134,13 +138,16 @@ class InventoryKeeper implements Keeper {
     const list = await messages.withoutInventory(atOnce + this.#missing.size);
     const ids = list.filter((id) => !this.#isMissing(id)).slice(0, atOnce);
     if (ids.length === 0) return false;
+    let isNews = false;
     const { bytes, ends } = await messages.summaries(ids, ['parts']);
     for (const [at, id] of ids.entries()) {
       if (this.#stopping.signal.aborted) return false;
+      const wasMissing = this.#missing.has(id);
       await this.#make(id, bytes.slice(at === 0 ? 0 : ends[at - 1], ends[at]));
+      isNews ||= !wasMissing || !this.#missing.has(id);
       await this.#breathe();
     }
-    return true;
+    return isNews;
   }
 
   async #make(id: MessageId, parts: Uint8Array): Promise<void> {
@@ -167,7 +174,7 @@ class InventoryKeeper implements Keeper {
 
   #isMissing(id: MessageId): boolean {
     const known = this.#missing.get(id);
-    return known !== undefined && performance.now() - known.seen < missingAgainMs;
+    return known !== undefined && performance.now() - known.seen < (this.#options.missingAgainMs ?? missingAgainMs);
   }
 
   async #breathe(): Promise<void> {
@@ -191,7 +198,7 @@ class InventoryKeeper implements Keeper {
     if (this.#rung || this.#stopping.signal.aborted) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
-      timer.unref();
+      if (this.#idlers.length === 0) timer.unref();
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

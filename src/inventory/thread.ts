@@ -11,9 +11,11 @@ export interface ThreadLimits {
   /** The thread's own time for one message; waiting for the store is not counted. */
   readonly deadlineMs: number;
   readonly memoryMb: number;
+  /** What runs in the thread; for tests. */
+  readonly module: string;
 }
 
-export const defaultLimits: ThreadLimits = { deadlineMs: 10_000, memoryMb: 128 };
+export const defaultLimits: ThreadLimits = { deadlineMs: 10_000, memoryMb: 128, module: '#app/inventory/worker' };
 
 const broken = (problem: string): Inventory => ({ attachments: [], links: [], problem });
 
@@ -87,7 +89,7 @@ export class InventoryThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(import.meta.resolve('#app/inventory/worker')), {
+    const worker = new Worker(new URL(import.meta.resolve(this.#limits.module)), {
       execArgv: threadOptions(),
       resourceLimits: { maxOldGenerationSizeMb: this.#limits.memoryMb, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 },
     });

@@ -72,6 +72,8 @@ export class Metrics {
   readonly #options: MetricsOptions;
   readonly #counted: Readonly<Record<Counted[0], Counter<'outcome'>>>;
   readonly #lessons: Counter<'trainer' | 'outcome'>;
+  readonly #inventories: Counter<'outcome'>;
+  readonly #inventoryTime: Histogram;
   readonly #replies: Counter<'outcome'>;
   readonly #commands: Counter<'command' | 'outcome'>;
   readonly #commandTime: Histogram<'command'>;
@@ -120,6 +122,15 @@ export class Metrics {
       'trainer',
       'outcome',
     ]);
+    this.#inventories = counter('lazaret_inventories_total', 'Messages whose attachments and links were listed', [
+      'outcome',
+    ]);
+    this.#inventoryTime = new Histogram({
+      name: 'lazaret_inventory_duration_seconds',
+      help: 'From reading a message to its attachments and links being listed',
+      buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+      registers,
+    });
     this.#jobs = gauge('lazaret_jobs', 'Unfinished work: due, being done (leased), or for later', ['step', 'state']);
     this.#oldest = gauge('lazaret_jobs_oldest_due_seconds', 'How long the oldest job that could be done has waited', [
       'step',
@@ -209,6 +220,12 @@ export class Metrics {
 
   lesson(trainer: string, outcome: 'learned' | 'known' | 'refused' | 'later'): void {
     this.#lessons.inc({ trainer, outcome });
+  }
+
+  /** Attachments and links of a message were listed, whole or with a problem. */
+  inventory({ problem }: { readonly problem?: string }, ms: number): void {
+    this.#inventories.inc({ outcome: problem === undefined ? 'whole' : 'problem' });
+    this.#inventoryTime.observe(ms / 1000);
   }
 
   event(event: ProductEvent): void {

@@ -6,6 +6,7 @@ import { nameOfTrainer } from '#app/config/trainers';
 import { createDeliverHandler } from '#app/delivery/deliver';
 import { createRouter } from '#app/delivery/route';
 import { createSenderOf } from '#app/delivery/sender';
+import { createKeeper } from '#app/inventory/keeper';
 import { createRunner, type Runner } from '#app/jobs/runner';
 import { startHeartbeat } from '#app/lib/heartbeat';
 import { createTrainHandler } from '#app/training/train';
@@ -64,15 +65,19 @@ export function buildWorker(
     listen: shared.bus.listen,
     log,
   });
+  const inventories = config.jobs.inventory
+    ? createKeeper({ store, log, listen: shared.bus.listen, onMade: (inventory, ms) => metrics?.inventory(inventory, ms) })
+    : undefined;
   let endHeartbeat = async () => {};
   return {
     runner,
     async start() {
       runner.start();
+      inventories?.start();
       endHeartbeat = await startHeartbeat(store.settings);
     },
     async stop(graceMs) {
-      await Promise.all([endHeartbeat(), runner.stop(graceMs)]);
+      await Promise.all([endHeartbeat(), runner.stop(graceMs), inventories?.stop(graceMs)]);
       client.close();
     },
   };

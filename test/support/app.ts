@@ -52,6 +52,7 @@ export async function startApp(
       aliases: { 'info@quay.example': 'ben@quay.example' },
       delivery: { nextHop: `smtp://127.0.0.1:${sink.port}?tls=none` },
       release: { undoSeconds: 0 },
+      jobs: { inventory: false },
       ...settings,
     },
     folder,
