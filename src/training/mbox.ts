@@ -3,8 +3,9 @@
  * `From ` are quoted as mboxrd has it (any number of `>` in front gets one more), and CRLF becomes LF, as in every mbox.
  *
  * While it writes it holds `FILE.lock`, which other programs know (procmail, mutt, Dovecot). What is about to be written is
- * said before in `FILE.lazaret`, a line each, `offset length sha256`: by that a try after a crash finds what was left half,
- * takes it off again, and knows what is there already. Learners that empty or remove the file are welcome.
+ * said before in `FILE.lazaret`, a line each, `offset length sha256 beginning`: by that a try after a crash finds what was
+ * left half, takes it off again, and knows what is there already. Nothing is taken off, or taken for known, that does not
+ * begin as it was said: learners that empty the file, and others that write to it, are welcome.
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -89,6 +90,8 @@ interface Said {
   readonly offset: number;
   readonly length: number;
   readonly sha256: string;
+  /** The empty line in front, if one was needed, and the `From ` line. */
+  readonly beginning: string;
 }
 
 /** False if it is there already. */
@@ -105,15 +108,15 @@ async function append(path: string, lesson: Lesson, at: number, signal: AbortSig
     const said = await readSaid(path);
     let { size } = await handle.stat();
     const last = said.at(-1);
-    if (last && size > last.offset && size < last.offset + last.length) {
+    if (last && size > last.offset && size < last.offset + last.length && (await begins(handle, last, size))) {
       // Left half by a crash: nobody has appended since, or it would be longer.
       await handle.truncate(last.offset);
       size = last.offset;
     }
     const there = said.filter((line) => line.offset + line.length <= size);
-    if (there.some((line) => line.sha256 === sha256)) return false;
+    for (const line of there) if (line.sha256 === sha256 && (await begins(handle, line, size))) return false;
     const gap = await gapBefore(handle, size);
-    const next = { offset: size, length: gap.length + length, sha256 };
+    const next = { offset: size, length: gap.length + length, sha256, beginning: gap.toString('latin1') + from };
     await writeSaid(path, [...there, next].slice(-remembered));
     try {
       let offset = size;
@@ -140,6 +143,14 @@ async function append(path: string, lesson: Lesson, at: number, signal: AbortSig
   }
 }
 
+/** Whether there stands what was said, as far as the file goes. */
+async function begins(handle: FileHandle, { offset, beginning }: Said, size: number): Promise<boolean> {
+  const expected = Buffer.from(beginning, 'latin1').subarray(0, size - offset);
+  const found = Buffer.alloc(expected.length);
+  const { bytesRead } = await handle.read(found, 0, found.length, offset);
+  return bytesRead === expected.length && found.equals(expected);
+}
+
 /** What has to stand between the end of the file and a new message: a message begins behind an empty line. */
 async function gapBefore(handle: FileHandle, size: number): Promise<Buffer> {
   if (size === 0) return Buffer.alloc(0);
@@ -154,20 +165,29 @@ async function readSaid(path: string): Promise<readonly Said[]> {
     if (error.code === 'ENOENT') return '';
     throw error;
   });
-  const lines = text.split('\n').map((line) => /^(\d{1,15}) (\d{1,15}) ([0-9a-f]{64})$/.exec(line));
-  return lines.flatMap((match) =>
-    match ? [{ offset: Number(match[1]), length: Number(match[2]), sha256: match[3] as string }] : [],
-  );
+  return text.split('\n').flatMap((line) => readLine(line) ?? []);
 }
+
+/** undefined for what we have not written. */
+function readLine(line: string): Said | undefined {
+  const [, offset, length, sha256 = '', beginning = ''] =
+    /^(\d{1,15}) (\d{1,15}) ([0-9a-f]{64}) (".{1,1000}")$/.exec(line) ?? [];
+  if (offset === undefined) return undefined;
+  try {
+    return { offset: Number(offset), length: Number(length), sha256, beginning: String(JSON.parse(beginning)) };
+  } catch {
+    return undefined;
+  }
+}
+
+const writtenLine = ({ offset, length, sha256, beginning }: Said): string =>
+  `${offset} ${length} ${sha256} ${JSON.stringify(beginning)}\n`;
 
 async function writeSaid(path: string, said: readonly Said[]): Promise<void> {
   const file = `${path}.lazaret`;
   const handle = await open(`${file}.new`, 'w', 0o600);
   try {
-    await writeAll(
-      handle,
-      Buffer.from(said.map(({ offset, length, sha256 }) => `${offset} ${length} ${sha256}\n`).join('')),
-    );
+    await writeAll(handle, Buffer.from(said.map(writtenLine).join('')));
     await handle.sync();
   } finally {
     await handle.close();
@@ -177,7 +197,7 @@ async function writeSaid(path: string, said: readonly Said[]): Promise<void> {
 
 /** `From ada@harbour.example Sat Nov 28 13:11:24 2026`: always in UTC and always as long. */
 function fromLine(sender: string, at: number): string {
-  const who = sender.replace(/[^\x21-\x7e]/g, '_') || 'MAILER-DAEMON';
+  const who = sender.slice(0, 320).replace(/[^\x21-\x7e]/g, '_') || 'MAILER-DAEMON';
   const [day, date, month, year, time] = new Date(at).toUTCString().replace(',', '').split(' ');
   return `From ${who} ${day} ${month} ${date} ${time} ${year}\n`;
 }
