@@ -49,7 +49,7 @@ function facts({ entry, message }: History, nameOf: NameOf): string {
     ['from', message.from],
     ['sender', message.sender || '<>'],
     ['recipient', entry.recipient || '(nobody could tell)'],
-    ['first sent to', entry.orcpt?.replace(/^rfc822;/i, '') ?? ''],
+    ['first sent to', plainOrcpt(entry.orcpt ?? '')],
     ['came from', cameFrom(message.params.client ?? {})],
     ['owner', entry.owner || '(global only)'],
     ['direction', entry.direction],
@@ -64,6 +64,12 @@ function facts({ entry, message }: History, nameOf: NameOf): string {
   ];
   return columns(rows.filter(([, text]) => text !== '').map(([name, text]) => [name, cleanLine(text)]));
 }
+
+/** RFC 3461 §4.2: `rfc822;ada+2Bx@harbour.example`. */
+const plainOrcpt = (orcpt: string) =>
+  orcpt
+    .replace(/^rfc822;/i, '')
+    .replace(/\+([0-7][0-9A-F])/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 
 /** Whom the MTA got it from, as its XFORWARD or a request says: `mx.example [198.51.100.7] helo=x, by ESMTP, queue id 4AbC`. */
 function cameFrom({ name, addr, helo, proto, ident, login }: Readonly<Record<string, string>>): string {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { createLogger } from '#app/observe/logger';
 import type { EntryId } from '#store/model';
 import { login, mailAbout } from '../stories/hand-over.ts';
 import { startApp, type TestApp } from '../support/app.ts';
@@ -597,4 +598,66 @@ t.test('row 3: who got no answer sends it again, and it is one', async (t) => {
   t.equal(server.events.filter(({ kind }) => kind === 'arrived').length, 1);
   const client = await login(t, server, 'ada@harbour.example');
   t.ok((await client.ok('SELECT Caught')).includes('* 1 EXISTS'));
+});
+
+t.test('row 37: no token and nothing of a message gets into the log, however it goes', async (t) => {
+  let log = '';
+  const logger = createLogger({
+    level: 'debug',
+    format: 'json',
+    to: {
+      write(line) {
+        log += line;
+      },
+    },
+  });
+  const server = await startApp(
+    t,
+    {
+      intake: {
+        lmtp: [],
+        smtp: [],
+        http: ['127.0.0.1:0'],
+        tokens: [{ name: 'tests', token }],
+        handOverDomains: ['quarantine.example'],
+        maxMessageBytes: 4096,
+      },
+      trainingRequested: { default: 'off' },
+    },
+    {},
+    logger,
+  );
+  const { port } = server.addresses.intakeHttp[0]!;
+  const secret = 'body-text-5823';
+  const wrong = 'wrong-token-7461-abcd';
+  const body = mailAbout('secrets', secret);
+  const json = ['Content-Type', 'application/json'] as const;
+  const send = (fields: [string, string][], octets = body, path = '/intake') =>
+    ask({ port, path, fields: [bearer, ...fields], body: octets }).catch((error: Error) => error.message);
+  await send([[...raw], [...toAda]]);
+  await send([[...raw], [...toAda], ['X-Lazaret-Class', 'training']]);
+  await send([[...raw], [...toAda], ['X-Lazaret-Disposition', 'put-off']]);
+  await send([[...raw], [...toAda]], body.repeat(100));
+  await send([[...json]], `{"rcpt":"ada@harbour.example","message":"${secret}"`);
+  await send([[...json]], `{"rcpt":{"$ne":"${secret}"},"message":"QQ=="}`);
+  await send([['Content-Type', 'multipart/form-data; boundary=x']], secret);
+  await send([[...raw], ['X-Rspamd-rcpt', secret], ['X-Rspamd-action', 'reject']], body, '/intake/rspamd');
+  for (const shown of [`Bearer ${wrong}`, `Basic ${Buffer.from(`x:${wrong}`).toString('base64')}`])
+    await ask({ port, fields: [raw, ['Authorization', shown]], body });
+  const half = connect(port, '127.0.0.1');
+  half.write(
+    `POST /intake HTTP/1.1\r\nHost: x\r\n${bearer.join(': ')}\r\n${toAda.join(': ')}\r\nContent-Length: 999\r\n\r\n${body}`,
+  );
+  await new Promise<void>((sent) => half.end(sent));
+  await server.app.store.close();
+  t.match(await send([[...raw], [...toAda]]), { status: 503 });
+  t.match(log, /A client was not let in/);
+  t.match(log, /A message was not kept/);
+  for (const [what, text] of Object.entries({ token, secret, wrong }))
+    for (const form of [
+      text,
+      Buffer.from(text).toString('base64').replace(/=+$/, ''),
+      Buffer.from(`x:${text}`).toString('base64'),
+    ])
+      t.notOk(log.includes(form), `${what}: ${form}`);
 });
