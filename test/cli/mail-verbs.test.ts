@@ -108,7 +108,8 @@ t.test('injected mail is listed, shown, discarded, restored and put on its way',
   const shown = await run('show', '1');
   t.match(shown.out, /^state +held, in Caught as UID \d+$/m);
   const story = shown.out
-    .split('\n\n')[1]!
+    .split('\n\n')
+    .at(-1)!
     .replace(/^\S+ {2}/gm, '')
     .replace(/^.*, as global/gm, 'somebody, as global');
   t.match(
