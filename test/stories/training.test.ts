@@ -165,3 +165,17 @@ t.test('a learner that hangs delays no delivery and no other learner (row 44)', 
   await writeFile(go, '');
   await server.until('training-waits');
 });
+
+t.test('a report goes out by the next hop, from nobody', async (t) => {
+  const reports = { type: 'arf', spam: 'spam@reports.example', from: 'lazaret@harbour.example' };
+  const server = await startApp(t, { training: { trainers: [reports] } });
+  await held(server, ['one']);
+  const client = await caught(t, server);
+  await client.ok('UID MOVE 1:* Spam');
+  await server.until('trained');
+  const [report] = server.sink.messages;
+  t.match(report, { sender: '', recipients: ['spam@reports.example'] });
+  const text = report?.bytes.toString('latin1') ?? '';
+  t.ok(text.startsWith('From: Lazaret <lazaret@harbour.example>\r\n'));
+  t.ok(text.includes(`\r\n\r\n${mailAbout('one')}\r\n--`), 'with the message as it came');
+});
