@@ -4,7 +4,7 @@
  * say what is wrong with one. Names are looked up in a Map and never become keys of an object, whoever made them up.
  */
 import { clean } from '#imap/mime/words';
-import { parsePathCommand, parsePathList } from '#smtp/address';
+import { parsePathCommand } from '#smtp/address';
 
 /** Values as they came: a text, several of them where a field stood several times, or anything that JSON can say. */
 export type Facts = ReadonlyMap<string, unknown>;
@@ -22,11 +22,11 @@ export function factsOfFields(fields: ReadonlyMap<string, readonly string[]>): F
   return new Map([...fields].map(([name, values]) => [name, values.length === 1 ? values[0] : values]));
 }
 
-/** `{"client": {"addr": …}}` says `client-addr`. @throws BadFacts */
+/** `{"client": {"addr": …}}` says `client-addr`, `queueId` is `queue-id`. @throws BadFacts */
 export function factsOfJson(value: unknown, what: string): Facts {
   const facts = new Map<string, unknown>();
   for (const [name, inner] of entriesOf(value, what)) {
-    if (name !== 'client') facts.set(name, inner);
+    if (name !== 'client') facts.set(name === 'queueId' ? 'queue-id' : name, inner);
     else for (const [key, fact] of entriesOf(inner, 'client')) facts.set(`client-${key}`, fact);
   }
   return facts;
@@ -91,14 +91,36 @@ export function listOf(value: unknown): readonly unknown[] {
 }
 
 /**
- * `a@b`, `<a@b>`, or several in angle brackets with commas between. Undefined for what is no address: control characters,
- * an open quote, and a comma outside of brackets, which would make one address of two.
+ * `a@b` or `<a@b>`, or several with commas between, as fields become that were sent more than once: no address has a comma
+ * but within quotes (RFC 5321 §4.1.2). Undefined where one of them is none: control characters, blanks, an open quote.
  */
 export function addressesIn(text: string): readonly string[] | undefined {
-  const trimmed = text.trim();
-  if (trimmed === '' || trimmed === '<>') return [];
-  if (trimmed.startsWith('<')) return parsePathList(trimmed);
-  const path = parsePathCommand('RCPT TO', `RCPT TO:<${trimmed}>`);
-  const isOne = path && Object.keys(path.params).length === 0 && path.address === trimmed;
-  return isOne && !/,(?=[^"]*$)/.test(trimmed) ? [path.address] : undefined;
+  const found: string[] = [];
+  for (const piece of pieces(text)) {
+    const written = piece.trim();
+    if (written === '' || written === '<>') continue;
+    const bracketed = written.startsWith('<');
+    const path = parsePathCommand('RCPT TO', `RCPT TO:${bracketed ? written : `<${written}>`}`);
+    const isOne = path && Object.keys(path.params).length === 0 && (bracketed || path.address === written);
+    if (!isOne || path.address === '') return undefined;
+    found.push(path.address);
+  }
+  return found;
+}
+
+/** Cut at the commas outside of quotes. */
+function pieces(text: string): string[] {
+  const found: string[] = [];
+  let from = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    if (quoted && text[at] === '\\') at++;
+    else if (text[at] === '"') quoted = !quoted;
+    else if (text[at] === ',' && !quoted) {
+      found.push(text.slice(from, at));
+      from = at + 1;
+    }
+  }
+  found.push(text.slice(from));
+  return found;
 }

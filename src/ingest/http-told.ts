@@ -27,7 +27,7 @@ const names = [
   'client-name',
   'client-helo',
   'client-proto',
-  'client-queue-id',
+  'queue-id',
 ] as const;
 
 /** Complete, or it does not compile. */
@@ -102,7 +102,7 @@ function recipientsOf(facts: Facts): Addressee[] {
     const some = typeof value === 'string' ? addressesIn(value) : undefined;
     if (!some)
       throw new BadFacts(
-        `rcpt: expected an address like ada@harbour.example, one each time, found ${typeof value === 'string' ? `"${clean(value, 80)}"` : kindOf(value)}`,
+        `rcpt: expected an address like ada@harbour.example, or several, found ${typeof value === 'string' ? `"${clean(value, 80)}"` : kindOf(value)}`,
       );
     for (const address of some) found.push({ address });
     if (found.length > maxRecipients) throw new BadFacts(`rcpt: more than ${maxRecipients} recipients`);
@@ -187,7 +187,7 @@ function clientOf(facts: Facts): Record<string, string> {
   if (name) client.name = name;
   const proto = textOf(facts, 'client-proto', 20);
   if (proto) client.proto = proto;
-  const queueId = textOf(facts, 'client-queue-id', 100);
+  const queueId = textOf(facts, 'queue-id', 100);
   if (queueId) client.ident = queueId;
   return client;
 }
