@@ -124,22 +124,31 @@ async function beginning(path: string, length: number): Promise<{ readonly start
   const gunzip = createGunzip();
   file.once('error', (error) => gunzip.destroy(error));
   try {
-    return { start: await firstOctets(file.pipe(gunzip), length), gzip: true };
-  } catch {
-    return { start: Buffer.alloc(0), gzip: true }; // no gzip after all; said when it is read, if anybody asks for it
+    // What can be unpacked of a damaged one says what it was; the damage is told when it is read.
+    return { start: await firstOctets(file.pipe(gunzip), length, () => {}), gzip: true };
   } finally {
     file.destroy();
     gunzip.destroy();
   }
 }
 
-async function firstOctets(stream: Readable, length: number): Promise<Buffer> {
+async function firstOctets(
+  stream: Readable,
+  length: number,
+  failed = (error: unknown): void => {
+    throw error;
+  },
+): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of stream) {
-    parts.push(part);
-    size += part.length;
-    if (size >= length) break;
+  try {
+    for await (const part of stream) {
+      parts.push(part);
+      size += part.length;
+      if (size >= length) break;
+    }
+  } catch (error) {
+    failed(error);
   }
   return Buffer.concat(parts).subarray(0, length);
 }
@@ -160,12 +169,12 @@ export async function* messagesOf(file: MailFile, read: (octets: number) => void
   const told = layout?.verdict ? { verdict: layout.verdict } : {};
   if (file.form === 'queue-file') {
     if (file.gzip) throw new BadMail('it is a gzipped queue file: unpack it first');
-    const { sender, recipients, arrivedAt, client, message } = await readQueueFile(file.path, read);
+    const { sender, recipients, arrivedAt, params, message } = await readQueueFile(file.path, read);
     yield {
       name: file.path,
       sender,
       recipients,
-      params: Object.keys(client).length > 0 ? { client } : {},
+      params,
       date: arrivedAt ?? file.modified,
       flags: [],
       ...told,

@@ -8,14 +8,15 @@
  */
 import { open } from 'node:fs/promises';
 import { BadMail } from '#app/lib/bad-mail';
+import type { EnvelopeParams } from '#store/model';
 
 export interface QueueFile {
   readonly sender: string;
   /** Those that have not got it yet. */
   readonly recipients: readonly { readonly address: string; readonly orcpt?: string }[];
   readonly arrivedAt?: Date;
-  /** XFORWARD's names: addr, name, helo, proto. */
-  readonly client: Readonly<Record<string, string>>;
+  /** Client by XFORWARD's names, and what the sender asked of DSNs. */
+  readonly params: EnvelopeParams;
   /** With CRLF. */
   readonly message: AsyncIterable<Uint8Array>;
 }
@@ -51,6 +52,7 @@ export async function readQueueFile(path: string, read: (octets: number) => void
   let messageAt: number | undefined;
   const recipients: { address: string; orcpt?: string }[] = [];
   const client: Record<string, string> = {};
+  const params: { envid?: string; ret?: 'FULL' | 'HDRS' } = {};
   const records = new Records(path);
   try {
     let inMessage = false;
@@ -66,7 +68,6 @@ export async function readQueueFile(path: string, read: (octets: number) => void
       else if (inMessage) continue;
       else if (type === 'S') sender = text();
       else if (type === 'T') arrivedAt = timeIn(text());
-      else if (type === 'o') orcpt = text();
       else if (type === 'R' || type === 'D' || type === '/') {
         if (type === 'R' && text() !== '' && recipients.length < maxRecipients)
           recipients.push({ address: text(), ...(orcpt ? { orcpt } : {}) });
@@ -74,7 +75,10 @@ export async function readQueueFile(path: string, read: (octets: number) => void
       } else if (type === 'A') {
         const [, name = '', value = ''] = /^([^=]{1,64})=(.*)$/s.exec(text()) ?? [];
         const known = attributes[name];
-        if (known && value !== '' && !/[\p{Cc}]/u.test(value)) client[known] = value;
+        if (name === 'dsn_orig_rcpt') orcpt = value;
+        else if (name === 'dsn_envelope_id') params.envid = value;
+        else if (name === 'ret_flags' && /^[12]$/.test(value)) params.ret = value === '1' ? 'FULL' : 'HDRS';
+        else if (known && value !== '' && !/[\p{Cc}]/u.test(value)) client[known] = value;
       }
     }
   } finally {
@@ -84,7 +88,7 @@ export async function readQueueFile(path: string, read: (octets: number) => void
   return {
     sender,
     recipients,
-    client,
+    params: { ...params, ...(Object.keys(client).length > 0 ? { client } : {}) },
     ...(arrivedAt ? { arrivedAt } : {}),
     message: messageIn(path, messageAt, read),
   };
