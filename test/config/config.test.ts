@@ -395,12 +395,17 @@ t.test('the file that is printed has every setting and, read again, gives the de
 
 t.test('settings are shown with where they come from and without passwords', async (t) => {
   const file = join(folder, 'shown.yaml');
-  writeFileSync(file, 'imap:\n  maxConnections: 5\ndomains:\n  a.example: { nextHop: "smtps://u:hush@h" }\n');
+  writeFileSync(
+    file,
+    'imap:\n  maxConnections: 5\ndomains:\n  a.example: { nextHop: "smtps://u:hush@h" }\ntraining:\n  trainers:\n' +
+      '    - { type: rspamd, password: hush }\n    - { type: webhook, url: "https://h/", secret: hush hush hush hush }\n',
+  );
   const loaded = load({ file, env: { LAZARET_DELIVERY_NEXT_HOP: 'smtp://ann:hush@h:25' } });
   const shown = shownSettings(loaded);
   t.match(shown, /^ {2}maxConnections: 5 +# .*shown\.yaml:2$/m);
   t.match(shown, /^ {2}nextHop: smtp:\/\/ann:\*\*\*@h:25 +# LAZARET_DELIVERY_NEXT_HOP$/m);
   t.match(shown, /^ {2}showAfter: 1h +# default$/m);
+  t.match(shown, /trainers: \[\{type: "rspamd", password: "\*\*\*"\}/);
   t.notMatch(shown + JSON.stringify(withoutSecrets(loaded.config)), /hush/);
 });
 

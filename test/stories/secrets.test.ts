@@ -1,4 +1,6 @@
 /** Row 37 of INTEGRATIONS §8.2, as far as it concerns what exists: the log at its most talkative, read after a day's work. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { createLogger } from '#app/observe/logger';
 import { accounts, password, startApp } from '../support/app.ts';
@@ -13,6 +15,18 @@ t.test('row 37: no password, no key and no body gets into the log', async (t) =>
     behave: ({ phase, recipient }) =>
       phase === 'rcpt' && recipient?.startsWith('ben') ? '550 5.1.1 No such user' : undefined,
   });
+  // A learner that says so, Rspamd and webhook in one; and tells everybody what it was told.
+  const told: string[] = [];
+  const learner = createServer(async (request, response) => {
+    told.push(JSON.stringify(request.headers));
+    for await (const _ of request);
+    response.end('{"success":true}');
+  });
+  await new Promise<void>((resolve) => learner.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => learner.close());
+  const url = `http://127.0.0.1:${(learner.address() as AddressInfo).port}/`;
+  const rspamdPassword = 'rspamd-pass-3318';
+  const webhookSecret = 'webhook-secret-8852';
   let log = '';
   const logger = createLogger({
     level: 'debug',
@@ -33,7 +47,13 @@ t.test('row 37: no password, no key and no body gets into the log', async (t) =>
         handOverDomains: ['quarantine.example'],
         maxMessageBytes: 4096,
       },
-      training: { trainers: [{ type: 'command', spam: ['/bin/cat'], ham: ['/no/such/trainer'] }] },
+      training: {
+        trainers: [
+          { type: 'command', spam: ['/bin/cat'], ham: ['/no/such/trainer'] },
+          { type: 'rspamd', url, password: rspamdPassword },
+          { type: 'webhook', url, secret: webhookSecret, privateNetworks: ['127.0.0.0/8'] },
+        ],
+      },
     },
     {},
     logger,
@@ -70,9 +90,22 @@ t.test('row 37: no password, no key and no body gets into the log', async (t) =>
   await server.until('training-waits');
   const key = Buffer.from((await server.app.store.settings.get('releaseKey'))!).toString('hex');
 
+  t.ok(told.join().includes(rspamdPassword), 'Rspamd was told its own');
+  t.notOk(told.join().includes(webhookSecret), 'a signature is all that a webhook is told');
+  const lines = await server.app.store.jobs.trainings({ limit: 100 });
+  t.ok(lines.length >= 3);
+  log += JSON.stringify(lines.map(({ trainer, said }) => [trainer, trainer === 'command' ? '' : said]));
   t.ok(log.includes('"debug"'), 'everything that could be said was said');
   t.match(log, /tried to deliver/);
-  for (const [what, secret] of Object.entries({ hopPassword, password, guess, body, key }))
+  for (const [what, secret] of Object.entries({
+    hopPassword,
+    rspamdPassword,
+    webhookSecret,
+    password,
+    guess,
+    body,
+    key,
+  }))
     for (const form of [secret, Buffer.from(secret).toString('base64').replace(/=+$/, '')])
       t.notOk(log.includes(form), `${what}: ${form}`);
   for (const user of accounts)
