@@ -17,6 +17,8 @@ export type SectionKind = '' | 'HEADER' | 'TEXT' | 'MIME';
 
 export interface PartRow {
   readonly kind: Part['kind'];
+  /** Of this part and all below it. */
+  readonly rows: number;
   readonly headerStart: number;
   readonly bodyStart: number;
   readonly bodyEnd: number;
@@ -77,6 +79,7 @@ export class PartTable {
   row(index: number): PartRow {
     return {
       kind: KINDS[this.word(index, KIND)] ?? 'leaf',
+      rows: this.word(index, ROWS),
       headerStart: this.word(index, HEADER_START),
       bodyStart: this.word(index, BODY_START),
       bodyEnd: this.word(index, BODY_END),

@@ -18,6 +18,7 @@ export function check(config: Partial<Parsed>, report: Report): void {
   trainers(config, report);
   senders(config, report);
   watched(config, report);
+  reports(config, report);
   // Longer than any supervisor waits, and a timer of Node.js must hold it.
   if (config.shutdown && config.shutdown.grace > 3_600_000)
     report(['shutdown', 'grace'], 'shutdown.grace: expected no more than 1h');
@@ -180,5 +181,14 @@ function watched({ intake }: Partial<Parsed>, report: Report): void {
       report([...at, 'rcptField'], `${one.folder}: rcpt and rcptField both say whom its mail is for; one of them is enough`);
     if (intake.watch.findIndex(({ folder }) => folder === one.folder) < i)
       report([...at, 'folder'], `${one.folder} is watched already`);
+  });
+}
+
+function reports({ training, domains }: Partial<Parsed>, report: Report): void {
+  const book = new AddressBook({ domains });
+  const spam = new Set(training?.reports.spam.map((address) => book.owner(address)));
+  training?.reports.ham.forEach((address, i) => {
+    if (spam.has(book.owner(address)))
+      report(['training', 'reports', 'ham', i], `${address} stands among training.reports.spam as well`);
   });
 }

@@ -5,6 +5,7 @@ import type { Certificate } from '#app/tls';
 import { IntakeServer } from '#app/web/intake';
 import { HandOverServer } from '#smtp/server';
 import type { Ground } from './ground.ts';
+import { buildReports } from './reporting.ts';
 import { buildWatches } from './watching.ts';
 
 interface Address {
@@ -30,6 +31,7 @@ export function buildIntake(ground: Ground, certificate?: Certificate): IntakeRo
       trusted: intake.trusted,
       listeners: Object.fromEntries(listeners.map((listener) => [listener.name, listener])),
       maxMessageBytes: intake.maxMessageBytes,
+      reports: buildReports(ground),
     }),
     originOf,
     hostname,
