@@ -229,6 +229,8 @@ export class MongodNode {
         ...['--setParameter', 'diagnosticDataCollectionEnabled=false'],
         ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=100'],
         ...['--setParameter', 'ttlMonitorSleepSecs=1'],
+        // A secondary gives up a node that says nothing after this and its wait for more (docs/mongodb.md).
+        ...['--setParameter', 'oplogNetworkTimeoutBufferSeconds=1'],
       ],
       // Of a group of its own: Ctrl-C is for the tests, which may want to say something to it at their end.
       { stdio: 'ignore', detached: true, env: { PATH: process.env.PATH, HOME: process.env.HOME } },
