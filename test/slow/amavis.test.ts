@@ -2,12 +2,13 @@
  * The real amavisd-new and the real Postfix with the configuration of docs/connect/amavis.md, and a whole server: what is
  * blocked arrives, for whom it was, once, and nothing is lost while the server is away.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImapFlow } from 'imapflow';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import type { Entry } from '#store/model';
+import { run } from '../cli/world.ts';
 import { Amavis, amavisOrSkip } from '../support/amavis.ts';
 import { password, startApp, type TestApp } from '../support/app.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
@@ -106,7 +107,7 @@ async function arrived(world: World, subject: string, count = 1): Promise<Listed
 const from = 'promo@spam.example';
 const bounces = ({ sink }: World) => sink.messages.filter(({ sender }) => sender === '');
 
-t.test('amavis and Postfix', { skip: false }, async (t) => {
+t.test('amavis and Postfix', async (t) => {
   if (!amavisOrSkip(t) || !postfixOrSkip(t)) return;
   const world = await build(t);
   const { server, lmtp, smtp, sink, after, afterAmavis, before } = world;
@@ -295,6 +296,38 @@ t.test('amavis and Postfix', { skip: false }, async (t) => {
   });
 
   t.notMatch(afterAmavis.log, /\(!!\)/, 'amavis had nothing to complain about but a server that was away');
+});
+
+t.test('a quarantine that stays with amavis, as files or in a database, is imported once', async (t) => {
+  if (!amavisOrSkip(t)) return;
+  const { app, folder, storeUrl } = await startApp(t, { hostname: 'quarantine.example.com' });
+  const config = join(folder, 'lazaret.yaml');
+  writeFileSync(config, `hostname: quarantine.example.com\nstore: ${storeUrl}\n`);
+  const base = () => {
+    const words = { 'lmtp:[127.0.0.1]:24': 'lmtp:[127.0.0.1]:9', 'smtp:[127.0.0.1]:10025': 'smtp:[127.0.0.1]:9' };
+    return { '60-lazaret': block('60-lazaret', words) };
+  };
+  // The daemon writes it, and beside it while it does.
+  const database = await Amavis.database(t, block('schema.sql'));
+  const [files, sql] = await Promise.all([
+    Amavis.start(t, { files: { ...base(), '62-files': block('62-files') } }),
+    Amavis.start(t, { files: { ...base(), '62-sql': block('62-sql', { '/var/lib/amavis/log.db': database }) } }),
+  ]);
+  const imported = async (place: string) => (await run('import', '--amavis', place, '--config', config)).out;
+  const to = ['ada@harbour.example', 'ben@quay.example'];
+  t.match(await submit(files.port, { from, to, message: mail('In a file') }), { reply: /^250 2\.7\.0 Ok, discarded/ });
+  t.match(await submit(sql.port, { from, to, message: mail('In a table') }), { reply: /^250 2\.7\.0 Ok, discarded/ });
+  t.equal(await imported(files.quarantine), 'imported 1, already there 0, failed 0\n');
+  t.equal(await imported(`sqlite:${database}`), 'imported 1, already there 0, failed 0\n');
+  t.equal(await imported(files.quarantine), 'imported 0, already there 1, failed 0\n');
+  t.equal(await imported(`sqlite:${database}`), 'imported 0, already there 1, failed 0\n');
+  const entries = await app.store.entries.list({ scope: { level: 'global' }, limit: 50 });
+  t.same(
+    entries.map(({ message, recipient }) => `${message.subject} for ${recipient}`).sort(),
+    ['In a file', 'In a table'].flatMap((subject) => to.map((recipient) => `${subject} for ${recipient}`)),
+  );
+  for (const entry of entries)
+    t.match(entry, { message: { sender: from }, verdict: { reason: 'spam', source: 'amavis', required: 6.31 } });
 });
 
 /** Sends the queue off until it is empty: amavis may still hold a connection that was cut, and say 451 once more. */

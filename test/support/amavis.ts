@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
 import type { Test } from 'tap';
 import { freePort } from './free-port.ts';
 import { Daemon, programOrSkip } from './programs.ts';
@@ -63,6 +64,19 @@ export class Amavis {
     return amavis;
   }
 
+  /** An SQLite file with these tables, which the daemon may write. */
+  static async database(t: Test, schema: string): Promise<string> {
+    const folder = mkdtempSync(join(tmpdir(), 'lazaret-amavis-sql-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const file = join(folder, 'log.db');
+    const database = new DatabaseSync(file);
+    database.exec(schema);
+    database.close();
+    own(folder);
+    chownSync(file, ...ids());
+    return file;
+  }
+
   /** Where `local:` puts its files. */
   get quarantine(): string {
     return join(this.folder, 'home/virusmails');
@@ -76,8 +90,13 @@ export class Amavis {
 
 function own(folder: string): void {
   mkdirSync(folder, { recursive: true });
-  const [uid, gid] = ['-u', '-g'].map((flag) => Number(spawnSync('id', [flag, 'amavis'], { encoding: 'utf8' }).stdout));
-  chownSync(folder, uid!, gid!);
+  chownSync(folder, ...ids());
+}
+
+/** Of the user the daemon runs as. */
+function ids(): [number, number] {
+  const id = (flag: string) => Number(spawnSync('id', [flag, 'amavis'], { encoding: 'utf8' }).stdout);
+  return [id('-u'), id('-g')];
 }
 
 const scanner = `#!/bin/sh

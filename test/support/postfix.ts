@@ -3,13 +3,13 @@
  * Blocks of a page are put below its own settings. Up in a second; needs root.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
 import { freePort } from './free-port.ts';
-import { Daemon, programOrSkip } from './programs.ts';
+import { programOrSkip } from './programs.ts';
 
 export const postfixOrSkip = (t: Test): boolean => programOrSkip(t, 'postfix', 'postfix');
 
@@ -33,12 +33,10 @@ export class Postfix {
   /** Where mail comes in from outside. */
   readonly port: number;
   readonly #folder: string;
-  readonly #daemon: Daemon;
 
-  private constructor(port: number, folder: string, daemon: Daemon) {
+  private constructor(port: number, folder: string) {
     this.port = port;
     this.#folder = folder;
-    this.#daemon = daemon;
   }
 
   static async start(t: Test, { sinkPort, main = '', master = '', files = {} }: PostfixOptions): Promise<Postfix> {
@@ -58,34 +56,30 @@ export class Postfix {
     );
     for (const [name, text] of Object.entries(files))
       writeFileSync(join(etc, name), text, { mode: text.startsWith('#!') ? 0o755 : 0o644 });
-    const daemon = new Daemon('postfix', ['-c', etc, 'start-fg'], folder);
-    const postfix = new Postfix(port, folder, daemon);
+    const postfix = new Postfix(port, folder);
     t.teardown(async () => {
-      await promisify(execFile)('postfix', ['-c', etc, 'stop']).catch(() => {});
-      await daemon.end();
+      await postfix.#postfix('stop').catch(() => {});
       rmSync(folder, { recursive: true, force: true });
     });
-    await daemon.listens(port);
+    await postfix.#postfix('start').catch((error: Error) => {
+      throw new Error(`postfix did not start: ${error.message}\n${postfix.log}`);
+    });
     return postfix;
-  }
-
-  get configFolder(): string {
-    return join(this.#folder, 'etc');
-  }
-
-  /** Where it keeps what a milter or a rule had it hold. */
-  get holdFolder(): string {
-    return join(this.#folder, 'queue/hold');
   }
 
   /** All that it has written to its log. */
   get log(): string {
-    return this.#daemon.said;
+    const file = join(this.#folder, 'log');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
-  /** Resolves with the match as soon as its log has it. */
-  logs(form: RegExp): Promise<RegExpExecArray> {
-    return this.#daemon.says(form);
+  /** Resolves with the match as soon as its log has it, also from before. */
+  async logs(form: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = form.exec(this.log);
+      if (match) return match;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 
   /** Tries everything again, now. */
@@ -101,6 +95,11 @@ export class Postfix {
       .map((line) => JSON.parse(line) as Queued);
   }
 
+  /** `start` is back when it listens, `stop` when all have gone. */
+  async #postfix(verb: 'start' | 'stop'): Promise<void> {
+    await promisify(execFile)('postfix', ['-c', join(this.#folder, 'etc'), verb]);
+  }
+
   async #run(program: string, flag: string): Promise<string> {
     const { stdout } = await promisify(execFile)(program, ['-c', join(this.#folder, 'etc'), flag]);
     return stdout;
@@ -114,7 +113,8 @@ command_directory = /usr/sbin
 daemon_directory = /usr/lib/postfix/sbin
 mail_owner = postfix
 setgid_group = postdrop
-maillog_file = /dev/stdout
+maillog_file = ${folder}/log
+maillog_file_prefixes = ${folder}
 myhostname = mx.example.com
 mydomain = example.com
 myorigin = example.com
