@@ -1,5 +1,6 @@
 /** `lazaret training-requested`, `inject` into that folder, and what `show` tells of a message's way here. */
 import t from 'tap';
+import { blockOf } from '../support/doc-blocks.ts';
 import { world } from './world.ts';
 
 t.test('on, off and default are kept in the store, in normal form; show says by whose word', async (t) => {
@@ -39,4 +40,16 @@ t.test('what is injected into Training Requested by hand needs no switch, and le
   const { out } = await run('show', injected.out.trim());
   const at = (what: string) => Date.parse(new RegExp(`${what} +(\\S+)`).exec(out)?.[1] ?? '');
   t.equal(at('leaves at') - at('held since'), 3 * 24 * 3600_000, out);
+});
+
+t.test('the lines of docs/connect/other.md do what they say', async (t) => {
+  const { run } = world(t);
+  for (const line of blockOf('docs/connect/other.md', 'training.sh').trimEnd().split('\n')) {
+    const [program, ...argv] = line.split(' ');
+    t.equal(program, 'lazaret');
+    t.match(await run(...argv), { code: 0, err: '' }, line);
+  }
+  const standing = async (name: string) => (await run('training-requested', 'show', name)).out;
+  t.match(await standing('ada@harbour.example'), /: on, as was said for its domain/);
+  t.match(await standing('ben@harbour.example'), /: off, as was said for it/);
 });
