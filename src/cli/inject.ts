@@ -2,6 +2,8 @@
 import { asJson, Failure, UsageError, type Verb } from './verb.ts';
 import { verdictIn, verdictOptions } from './verdict.ts';
 
+const directions = ['auto', 'incoming', 'outgoing'] as const;
+
 export const inject: Verb = {
   name: 'inject',
   summary: 'put one message from standard input into a folder',
@@ -9,9 +11,17 @@ export const inject: Verb = {
     'Prints its UID, one for each recipient. Sessions of a running server see it at once. Line ends become CRLF where the ' +
     'message has LF.',
   options: [
-    { flags: '--folder <name>', help: 'Caught (if not given), "Caught (Outgoing)" or "Training Requested"' },
+    {
+      flags: '--folder <name>',
+      help: 'Caught, "Caught (Outgoing)" or "Training Requested"; by its direction if not given',
+    },
     { flags: '--rcpt <address>', help: 'whom it was sent to; may be given again', many: true },
     { flags: '--from <address>', help: 'the envelope sender' },
+    {
+      flags: '--direction <way>',
+      help: 'incoming if not given; auto: told from sender and recipient',
+      choices: directions,
+    },
     { flags: '--date <iso>', help: 'the date under which a mail client sorts it; now, if not given' },
     { flags: '--flags <flags>', help: 'flags and keywords, with blanks between' },
     ...verdictOptions,
@@ -21,6 +31,10 @@ export const inject: Verb = {
     [
       'lazaret inject --folder "Training Requested" --rcpt ada@harbour.example --flags "\\Seen $x" < message.eml',
       'as one to be judged',
+    ],
+    [
+      'lazaret inject --rcpt ada@harbour.example --reason spam --score 7.5 --required 5 --rule BAYES_99=3.5 --rule URIBL_BLACK < message.eml',
+      'with what a filter found',
     ],
     ['lazaret inject --rcpt ada@harbour.example --date 2026-11-01T08:30:00Z < message.eml', 'with a date'],
   ],
@@ -35,17 +49,20 @@ export const inject: Verb = {
       import('./folder-names.ts'),
       import('#app/files/line-ends'),
     ]);
-    const folder = folderNamed(call.text('folder')) ?? 'caught';
+    const folder = folderNamed(call.text('folder'));
+    const way = directions.find((one) => one === call.text('direction'));
     if (folder === 'trash') throw new UsageError('--folder: nothing is put into Trash but by discarding it');
+    if ((folder === 'caught' && way === 'outgoing') || (folder === 'outgoing' && way === 'incoming'))
+      throw new UsageError(`--folder and --direction: ${way} mail does not belong there`);
     return withTools(call, async ({ admit }) => {
       const admitted = await admit({
         source: notEmpty(withCrlf(octets(call.stdin))),
         sender: call.text('from') ?? '',
         recipients,
         params: {},
-        direction: folder === 'outgoing' ? 'outgoing' : 'incoming',
+        direction: way ?? (folder === 'outgoing' ? 'outgoing' : 'incoming'),
         filter: 'auto',
-        folder,
+        ...(folder ? { folder } : {}),
         ...(date ? { internalDate: date } : {}),
         flags,
         ...(verdict ? { verdict } : {}),

@@ -1,6 +1,7 @@
 /** What `import` and `watch` share: how mail out of files is to be understood. */
 import type { IntakeFilter } from '#app/config/schema';
 import type { Handling } from '#app/files/hand-over';
+import { asFilterSetting, filterForm } from '#app/lib/filter-names';
 import { type Call, UsageError } from './verb.ts';
 import { verdictIn, verdictOptions } from './verdict.ts';
 
@@ -23,12 +24,12 @@ export const handlingOptions = [
 
 /** @throws UsageError */
 export async function handlingIn(call: Call): Promise<Handling<IntakeFilter>> {
-  const [{ filters }, config] = await Promise.all([import('#app/config/schema'), call.config()]);
+  const config = await call.config();
   const recipients = call.texts('rcpt');
   const recipientField = call.text('rcpt-field');
   const typed = call.text('filter');
-  const filter = filters.find((one) => one === (typed ?? 'auto'));
-  if (!filter) throw new UsageError(`--filter: expected one of ${filters.join(', ')}, found "${typed}"`);
+  const filter = asFilterSetting(typed ?? 'auto');
+  if (!filter) throw new UsageError(`--filter: expected one of ${filterForm}, found "${typed}"`);
   if (recipientField !== undefined && !/^[!-9;-~]{1,100}$/.test(recipientField))
     throw new UsageError(`--rcpt-field: expected the name of a field, like Delivered-To, found "${recipientField}"`);
   if (recipients.length > 0 && recipientField !== undefined)

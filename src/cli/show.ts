@@ -1,5 +1,13 @@
 /** `lazaret show ID`: all that is known about an entry, its history in words. */
 import { cleanLine, columns } from '#app/lib/terminal';
+import {
+  authenticationInWords,
+  dispositionInWords,
+  findingInWords,
+  reasonInWords,
+  ruleInWords,
+  scoreInWords,
+} from '#app/quarantine/in-words';
 import type { Drop, Folder, Job, TrainingLine } from '#store/model';
 import type { History } from '#store/port';
 import { inventoryWords } from './inventory-words.ts';
@@ -38,11 +46,13 @@ type NameOf = (folder: Folder) => string;
 
 function facts({ entry, message }: History, nameOf: NameOf): string {
   const { verdict } = entry;
-  const points =
-    verdict.score === undefined
-      ? ''
-      : `, ${verdict.score}${verdict.required === undefined ? '' : ` of ${verdict.required}`}`;
-  const rules = verdict.rules.map(({ name, score }) => (score === undefined ? name : `${name} ${score}`)).join(', ');
+  const points = scoreInWords(verdict);
+  const why = [`${verdict.reason}${points && `, ${points}`}`, reasonInWords(verdict.reason), verdict.detail];
+  const bands = Object.entries(verdict.bands ?? {}).map(([what, from]) => `${what} from ${from}`);
+  const rules = verdict.rules.map((rule) => {
+    const words = ruleInWords(rule);
+    return `${rule.name}${rule.score === undefined ? '' : ` ${rule.score}`}${words && ` (${words})`}`;
+  });
   const rows: (readonly [string, string])[] = [
     ['id', String(entry.id)],
     ['subject', message.subject],
@@ -54,8 +64,12 @@ function facts({ entry, message }: History, nameOf: NameOf): string {
     ['owner', entry.owner || '(global only)'],
     ['direction', entry.direction],
     ['state', entry.state + (entry.folder ? `, in ${nameOf(entry.folder)} as UID ${entry.uid}` : '')],
-    ['why', `${verdict.reason}${points}${verdict.detail ? ` (${verdict.detail})` : ''}, said ${verdict.source}`],
-    ['rules', rules],
+    ['why', `${why.filter((text) => text).join('; ')}, said ${verdict.source}`],
+    ['action', [verdict.class, verdict.action, ...bands].filter((text) => text).join(', ')],
+    ['rules', rules.join(', ')],
+    ['also', (verdict.others ?? []).map((other) => findingInWords(other)).join('; ')],
+    ['checked', authenticationInWords(verdict.authentication ?? {})],
+    ['sender told', verdict.disposition ? dispositionInWords(verdict.disposition) : ''],
     ['filter id', verdict.filterId ?? ''],
     ['size', `${message.size} bytes`],
     ['held since', entry.heldAt.toISOString()],

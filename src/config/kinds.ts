@@ -8,7 +8,14 @@ import * as z from 'zod';
 import { parseSenderMode } from '#app/delivery/sender';
 import { parseAmavisSocket, parseWay } from '#app/delivery/way';
 import { dispositionForm, parseDisposition } from '#app/lib/disposition';
-import { type FilterSetting, filterNames, type NamedFilter, parseFilter } from '#app/lib/filter-names';
+import {
+  asFilterSetting,
+  type FilterSetting,
+  filterForm,
+  filterNames,
+  type NamedFilter,
+  parseFilter,
+} from '#app/lib/filter-names';
 import { parseNextHop } from '#smtp/client/next-hop';
 
 /** A string that means something: `parse` answers undefined for what it does not understand. */
@@ -121,15 +128,13 @@ export const imapListen = () =>
   });
 export const intakeListen = () => meaning('host:port with a port from 0 to 65535, like 127.0.0.1:24', parseListen);
 
-const filterForm = `${filterNames.join(', ')}`;
 /** A filter by its name: `mailscanner@top`, `icewarp:X-Own-Header`. */
 export const namedFilter = () =>
-  meaning<NamedFilter>(`one of ${filterForm}`, (text) => (parseFilter(text) ? (text as NamedFilter) : undefined));
-/** The same, or how it is told. */
-export const filterSetting = () =>
-  meaning<FilterSetting>(`one of auto, none, ${filterForm}`, (text) =>
-    text === 'auto' || text === 'none' || parseFilter(text) ? (text as FilterSetting) : undefined,
+  meaning<NamedFilter>(`one of ${filterNames.join(', ')}`, (text) =>
+    parseFilter(text) ? (text as NamedFilter) : undefined,
   );
+/** The same, or how it is told. */
+export const filterSetting = () => meaning<FilterSetting>(`one of ${filterForm}`, asFilterSetting);
 
 /** What a filter tells the sender. */
 export const disposition = () => meaning(dispositionForm, parseDisposition);

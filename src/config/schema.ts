@@ -87,7 +87,6 @@ export const surfaces = ['imap', 'cli', 'web'] as const;
 export type Surface = (typeof surfaces)[number];
 
 const directions = ['auto', 'incoming', 'outgoing'] as const;
-export const filters = ['auto', 'none', 'amavis', 'rspamd', 'rspamd-milter', 'spamassassin'] as const;
 export type IntakeDirection = (typeof directions)[number];
 export type IntakeFilter = FilterSetting;
 
@@ -244,7 +243,7 @@ export const schema = z.strictObject({
       default: [],
       example: ['mx.example.com'],
     }),
-    watch: setting(list(watchedFolder(filters, directions), watchedForm), {
+    watch: setting(list(watchedFolder(directions), watchedForm), {
       help: 'Folders in which others put mail: each file is taken once, when it is complete. `folder`, and who it is for: `rcpt` (addresses), `rcptField` (the field in which the server has put them) or `filter: amavis`. Files stay where they are; with `done: PATH` they are moved there, with `delete: true` deleted. See docs/files.md.',
       kind: `list of ${watchedForm}`,
       default: [],

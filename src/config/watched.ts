@@ -1,6 +1,6 @@
 /** The settings of a folder that is watched. docs/files.md says what each means. */
 import * as z from 'zod';
-import { address, duration, filePath, list, oneOf, yesOrNo } from './kinds.ts';
+import { address, duration, filePath, filterSetting, list, oneOf, yesOrNo } from './kinds.ts';
 
 const fieldName = () => {
   const error = 'the name of a field, like Delivered-To';
@@ -9,16 +9,13 @@ const fieldName = () => {
 
 export const watchedForm = 'folders, each as { folder: PATH, … }';
 
-export function watchedFolder<
-  const F extends readonly [string, ...string[]],
-  const D extends readonly [string, ...string[]],
->(filters: F, directions: D) {
+export function watchedFolder<const D extends readonly [string, ...string[]]>(directions: D) {
   return z.strictObject(
     {
       folder: filePath(),
       rcpt: list(address(), 'addresses').default([]),
       rcptField: fieldName().optional(),
-      filter: oneOf(filters).optional(),
+      filter: filterSetting().optional(),
       direction: oneOf(directions).optional(),
       done: filePath().optional(),
       delete: yesOrNo().default(false),
@@ -29,4 +26,4 @@ export function watchedFolder<
   );
 }
 
-export const settingsOfWatched = Object.keys(watchedFolder(['auto'], ['auto']).shape);
+export const settingsOfWatched = Object.keys(watchedFolder(['auto']).shape);

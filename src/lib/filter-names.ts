@@ -66,6 +66,13 @@ export function parseFilter(text: string): ParsedFilter | undefined {
   };
 }
 
+/** What may stand in a setting, in words. */
+export const filterForm = ['auto', 'none', ...filterNames].join(', ');
+
+export function asFilterSetting(text: string): FilterSetting | undefined {
+  return text === 'auto' || text === 'none' || parseFilter(text) ? (text as FilterSetting) : undefined;
+}
+
 export function isMarking(name: FilterName): name is MarkingFilter {
   return Object.hasOwn(markingFilters, name);
 }

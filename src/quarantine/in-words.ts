@@ -20,6 +20,9 @@ const reasons: Readonly<Record<Reason, readonly [en: string, nl: string]>> = {
   unknown: ['', ''],
 };
 
+/** Every reason, by its name. */
+export const reasonNames = Object.keys(reasons) as Reason[];
+
 const pick = (words: readonly [string, string], language: Language) => words[language === 'nl' ? 1 : 0];
 
 /** '' where nobody knows. */
