@@ -83,12 +83,18 @@ function understand(sources: Sources, folder: string): Loaded {
     else for (const issue of result.error.issues) explain(issue, [key], tree, report);
   }
   check(parsed as Partial<Parsed>, report);
-  const { tls } = parsed as Partial<Parsed>;
+  const { tls, roles = [] } = parsed as Partial<Parsed>;
   // Nodes may share one file of settings: only those that show a certificate need to have it.
   if (showsCertificate(parsed as Partial<Parsed>))
     for (const part of ['cert', 'key'] as const) {
       const file = tls?.[part] && resolve(folder, tls[part]);
       if (file && !existsSync(file)) report(['tls', part], `tls.${part}: there is no file ${file}`);
+    }
+  if (roles.includes('worker'))
+    for (const [i, trainer] of (parsed as Partial<Parsed>).training?.trainers.entries() ?? []) {
+      const file = trainer.type === 'webhook' && trainer.ca !== undefined && resolve(folder, trainer.ca);
+      if (file && !existsSync(file))
+        report(['training', 'trainers', i, 'ca'], `training.trainers[${i + 1}].ca: there is no file ${file}`);
     }
   if (problems.length > 0) throw new ConfigError(inOrder(problems));
   return {
@@ -172,11 +178,11 @@ function unknown(above: Path, key: string, tree: Tree): string {
       ? ['aliases', 'nextHop', 'sender']
       : above[0] === 'training'
         ? innerOfTrainer(above, tree)
-      : above[0] === 'intake' && above[1] === 'watch'
-        ? settingsOfWatched
-      : above.length > 2
-        ? ['listen', 'direction', 'filter', 'also', 'disposition', 'class']
-        : [];
+        : above[0] === 'intake' && above[1] === 'watch'
+          ? settingsOfWatched
+          : above.length > 2
+            ? ['listen', 'direction', 'filter', 'also', 'disposition', 'class']
+            : [];
   const paths = [...table().map(({ path }) => path.join('.')), ...inner.map((name) => `${prefix}.${name}`)];
   const here = paths.filter((path) => path.slice(0, path.lastIndexOf('.') + 1) === (prefix ? `${prefix}.` : ''));
   const typed = prefix ? `${prefix}.${key}` : key;

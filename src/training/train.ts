@@ -133,9 +133,11 @@ class Training {
         }
         const before = this.#endedBefore(lines, name, user);
         if (before) return [name, before];
-        bytes ??= this.#bytes(message, entry);
-        const lesson = this.#lesson(message, entry, await bytes, user, lastLearned(lines, name, user)?.class);
-        const standing = await this.#ask(teaching, lesson);
+        // Read only by who is going to be asked, and once for all of them.
+        const standing = await this.#ask(teaching, async () => {
+          bytes ??= this.#bytes(message, entry);
+          return this.#lesson(message, entry, await bytes, user, lastLearned(lines, name, user)?.class);
+        });
         return [name, this.#counts(standing) ? await this.#note(teaching, user, standing) : standing];
       }),
     );
@@ -200,7 +202,7 @@ class Training {
     }
   }
 
-  async #ask({ trainer, timeoutMs }: Teaching, lesson: Lesson): Promise<Standing> {
+  async #ask({ trainer, timeoutMs }: Teaching, lessonOf: () => Promise<Lesson>): Promise<Standing> {
     const place = await this.#desks.get(trainer.name)?.enter();
     if (!place) throw new Error(`nobody knows a trainer ${trainer.name}`);
     if ('busy' in place)
@@ -218,7 +220,7 @@ class Training {
       timer = setTimeout(() => resolve({ kind: 'later', said: tookTooLong }), timeoutMs + graceMs);
     });
     try {
-      const outcome = await Promise.race([trainer.train(lesson, giveUp.signal), noAnswer]);
+      const outcome = await Promise.race([trainer.train(await lessonOf(), giveUp.signal), noAnswer]);
       if (this.#signal.aborted || this.#trouble !== undefined) place.leave('given-up');
       else place.leave(outcome.kind === 'later' ? { later: oneLine(outcome.said) } : 'answered');
       return outcome;

@@ -47,6 +47,4 @@ export interface Trainer {
    * message says which): then it answers `later` soon. To learn the same twice does no harm, it happens after a crash.
    */
   train(lesson: Lesson, signal: AbortSignal): Promise<TrainingOutcome>;
-  /** Gives up what is under way and lets go of connections. */
-  close?(): void;
 }

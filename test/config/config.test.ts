@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -191,6 +191,10 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
       '1: training.trainers[2].ham: with `scope: user` {user} has to stand in it, in the path',
     ],
     [
+      'training: { trainers: [{ type: webhook, url: "https://h/", secret: 0123456789abcdef, ca: /no/ca.pem }] }',
+      '1: training.trainers[1].ca: there is no file /no/ca.pem',
+    ],
+    [
       'training: { trainers: [{ type: arf, scope: domain }, { type: rspamd, bayes: false }, { type: maildir, spam: a, ham: a }] }',
       '1: training.trainers[1].scope: reports by mail know no other than global',
       '1: training.trainers[1]: expected `spam`, the address that gets reports of spam, or `ham`, or both',
@@ -380,7 +384,7 @@ t.test('the file that is printed has every setting and, read again, gives the de
   }
   // Its examples hold, too.
   const commented = /^( *)# ( *)(hostname|handOverDomains|domains|aliases|trainers|[\w.@]+\.example)(?=: ?[[{\w]|:$)/gm;
-  const examples = text.replace(/^(aliases: \{\}|  trainers: \[\])$/gm, '').replace(commented, '$1$2$3');
+  const examples = text.replace(/^(aliases: \{\}| {2}trainers: \[\])$/gm, '').replace(commented, '$1$2$3');
   writeFileSync(file, examples);
   t.match(loadConfig({ file, env: {} }), {
     hostname: 'quarantine.example.com',
@@ -389,7 +393,12 @@ t.test('the file that is printed has every setting and, read again, gives the de
       'quay.example': {},
     },
     aliases: { 'info@quay.example': 'ben@quay.example' },
-    training: { trainers: [{ type: 'rspamd', password: 'q1' }, { type: 'spamd', scope: 'user' }] },
+    training: {
+      trainers: [
+        { type: 'rspamd', password: 'q1' },
+        { type: 'spamd', scope: 'user' },
+      ],
+    },
   });
 });
 
@@ -407,6 +416,18 @@ t.test('settings are shown with where they come from and without passwords', asy
   t.match(shown, /^ {2}showAfter: 1h +# default$/m);
   t.match(shown, /trainers: \[\{type: "rspamd", password: "\*\*\*"\}/);
   t.notMatch(shown + JSON.stringify(withoutSecrets(loaded.config)), /hush/);
+});
+
+t.test('the settings on the pages about training hold', async (t) => {
+  const page = (name: string) => readFileSync(join(import.meta.dirname, '../../docs', name), 'utf8');
+  const blocks = [...page('training.md').matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text]) => text as string);
+  t.ok(blocks.length >= 4);
+  for (const block of blocks)
+    t.same(
+      problems(block.startsWith('-') ? `training:\n  trainers:\n${block.replace(/^/gm, '    ')}` : block),
+      [],
+      block,
+    );
 });
 
 t.test('a configuration lies where somebody says, or in the usual places', async (t) => {
