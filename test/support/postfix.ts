@@ -67,6 +67,15 @@ export class Postfix {
     return postfix;
   }
 
+  get configFolder(): string {
+    return join(this.#folder, 'etc');
+  }
+
+  /** Where it keeps what a milter or a rule had it hold. */
+  get holdFolder(): string {
+    return join(this.#folder, 'queue/hold');
+  }
+
   /** All that it has written to its log. */
   get log(): string {
     const file = join(this.#folder, 'log');
