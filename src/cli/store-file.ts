@@ -1,7 +1,7 @@
 /**
- * A backup's file. Version 1:
+ * A backup's file. Version 2; version 1 is the same without trainingLines and inventories:
  *
- *     lazaret-backup 1 LF
+ *     lazaret-backup 2 LF
  *     {"kind":"messages","id":1,"size":4711,…} LF     one line of JSON a record, in the order of an export
  *     4711 octets LF                                  of a message its octets follow
  *     …
@@ -18,7 +18,8 @@ import type { MessageRecord, RecordKind, StoreRecord } from '#store/records';
 import { Failure } from './verb.ts';
 
 const magic = 'lazaret-backup ';
-const version = 1;
+const version = 2;
+const known: ReadonlySet<string> = new Set([`${magic}1`, `${magic}${version}`]);
 /** Fields that are byte strings. */
 const byteFields: Partial<Record<RecordKind, readonly string[]>> = {
   messages: ['filterBlock', 'envelope', 'bodyStructure', 'body', 'commonFields', 'parts'],
@@ -124,8 +125,7 @@ export async function* readBackup(file: string): AsyncGenerator<BackupItem> {
   try {
     const first = await source.line(64);
     if (!first.startsWith(magic)) throw new Failure(`${file} is no backup of Lazaret`);
-    if (first !== `${magic}${version}`)
-      throw new Failure(`${file} was written by a newer program (${first}); restore it with that`);
+    if (!known.has(first)) throw new Failure(`${file} was written by a newer program (${first}); restore it with that`);
     const counts: Counts = {};
     for (;;) {
       const value = parsed(await source.line(), file);

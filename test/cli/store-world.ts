@@ -30,6 +30,12 @@ export function fill(file: string): Promise<void> {
     await d.drop(store, 'release-train', [uids[1]!]);
     await d.drop(store, 'release', [uids[2]!], { mode: 'copy', undoMs: 60_000 });
     await d.drop(store, 'spam', [uids[3]!]);
+    for (const job of await d.claim(store, ['train-spam'])) {
+      await store.jobs.noteTraining(job, { trainer: 'rspamd', class: 'spam', kind: 'learned', said: '200', user: ada });
+      await store.jobs.release(job);
+    }
+    const [id] = await store.messages.withoutInventory(1);
+    await store.messages.putInventory(id!, { attachments: [], links: [{ domain: 'a.example', count: 1 }] });
     await store.accounts.add({ name: ada, scope: recipient(ada), passwordHash: await hashPassword('a long password') });
   });
 }
