@@ -70,6 +70,56 @@ export class Imap {
 }
 
 /** One LMTP connection that pipelines the envelope, as Postfix does. */
+/** Hands mail over by HTTP, on a connection that stays: as a filter with a pool does. */
+export class HttpIntake {
+  readonly #socket: net.Socket;
+  readonly #token: string;
+  #data = '';
+  #wake: (() => void) | undefined;
+
+  private constructor(socket: net.Socket, token: string) {
+    this.#socket = socket;
+    this.#token = token;
+    socket.on('data', (data) => {
+      this.#data += data.toString('latin1');
+      this.#wake?.();
+    });
+    socket.on('close', () => this.#wake?.());
+  }
+
+  static async connect(port: number, token: string): Promise<HttpIntake> {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.setNoDelay(true);
+    await once(socket, 'connect');
+    return new HttpIntake(socket, token);
+  }
+
+  async send(recipient: string, message: Buffer): Promise<void> {
+    this.#socket.cork();
+    this.#socket.write(
+      `POST /intake HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${this.#token}\r\nContent-Type: message/rfc822\r\n` +
+        `X-Lazaret-From: sender@bench.example\r\nX-Lazaret-Rcpt: ${recipient}\r\nContent-Length: ${message.length}\r\n\r\n`,
+    );
+    this.#socket.write(message);
+    this.#socket.uncork();
+    for (;;) {
+      const [, length] = /^content-length: (\d+)\r\n/im.exec(this.#data) ?? [];
+      const body = this.#data.indexOf('\r\n\r\n') + 4;
+      if (length !== undefined && body > 3 && this.#data.length >= body + Number(length)) break;
+      if (this.#socket.destroyed) throw new Error(`HTTP: closed after ${this.#data}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (!this.#data.startsWith('HTTP/1.1 200 ')) throw new Error(`HTTP: ${this.#data}`);
+    this.#data = '';
+  }
+
+  end(): void {
+    this.#socket.destroy();
+  }
+}
+
 export class Lmtp {
   #socket: net.Socket;
   #data = '';

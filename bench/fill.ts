@@ -3,7 +3,8 @@ import { admitMessage } from '#app/ingest/admit';
 import { silent } from '#app/observe/log';
 import { AddressBook } from '#app/policy/addresses';
 import { openStore } from '#store/open';
-import { Lmtp } from './clients.ts';
+import { HttpIntake, Lmtp } from './clients.ts';
+import type { LazaretPeer } from './lazaret.ts';
 import { message } from './mail.ts';
 import type { Peer } from './peer.ts';
 
@@ -16,7 +17,29 @@ export async function handOver(
   connections: number,
   length: 'usual' | 'short' = 'usual',
 ): Promise<number> {
-  const lines = await Promise.all(Array.from({ length: connections }, () => Lmtp.connect(peer.lmtpPort)));
+  return handOverBy(() => Lmtp.connect(peer.lmtpPort), recipient, from, to, connections, length);
+}
+
+/** The same by HTTP. */
+export function handOverByHttp(
+  { intakeHttp: { port, token } }: LazaretPeer,
+  recipient: string,
+  from: number,
+  to: number,
+  connections: number,
+): Promise<number> {
+  return handOverBy(() => HttpIntake.connect(port, token), recipient, from, to, connections, 'usual');
+}
+
+async function handOverBy(
+  connect: () => Promise<Pick<Lmtp, 'send' | 'end'>>,
+  recipient: string,
+  from: number,
+  to: number,
+  connections: number,
+  length: 'usual' | 'short',
+): Promise<number> {
+  const lines = await Promise.all(Array.from({ length: connections }, connect));
   // Made beforehand where the rate is wanted, for making them costs about what handing them over does.
   const ready = Array.from({ length: Math.min(to - from, 2500) }, (_, at) => message(from + at, length));
   let next = from;

@@ -8,6 +8,8 @@ import { end, freePort, listening, type Peer, pssKilobytes } from './peer.ts';
 const program = join(import.meta.dirname, '../dist/src/main.js');
 
 export interface LazaretPeer extends Peer {
+  /** Where mail is handed over by HTTP, and with which token. */
+  readonly intakeHttp: { readonly port: number; readonly token: string };
   readonly store: string;
   /** Gauges of this process, by their names. */
   gauges(): Promise<ReadonlyMap<string, number>>;
@@ -20,6 +22,7 @@ export async function makeLazaret(store?: string): Promise<LazaretPeer> {
   if (!existsSync(program)) throw new Error('dist/ is missing: npm run build');
   const root = mkdtempSync(join(tmpdir(), 'bench-lazaret-'));
   const [imapPort, lmtpPort, httpPort] = [await freePort(), await freePort(), await freePort()];
+  const intakeHttp = { port: await freePort(), token: 'a-token-for-the-benchmark' };
   const config = join(root, 'lazaret.yaml');
   const url = store ?? `sqlite:${root}/lazaret.db`;
   const password = 'bench-secret';
@@ -28,7 +31,7 @@ export async function makeLazaret(store?: string): Promise<LazaretPeer> {
     `hostname: bench.example
 store: "${url}"
 imap: { listen: ["127.0.0.1:${imapPort}"], allowCleartextLogin: true, maxConnectionsPerUser: 5000 }
-intake: { lmtp: ["127.0.0.1:${lmtpPort}"], smtp: [], handOverDomains: [bench.example] }
+intake: { lmtp: ["127.0.0.1:${lmtpPort}"], smtp: [], http: ["127.0.0.1:${intakeHttp.port}"], tokens: [${intakeHttp.token}], handOverDomains: [bench.example] }
 release: { undoSeconds: 3600 }
 http: { listen: ["127.0.0.1:${httpPort}"] }
 log: { level: warn }
@@ -42,6 +45,7 @@ log: { level: warn }
     store: url,
     imapPort,
     lmtpPort,
+    intakeHttp,
     password,
     folder: 'Caught',
     addUser(address) {
@@ -73,6 +77,7 @@ log: { level: warn }
           ...process.env,
           LAZARET_IMAP_LISTEN: `["127.0.0.1:${ownImap}"]`,
           LAZARET_INTAKE_LMTP: `["127.0.0.1:${ownLmtp}"]`,
+          LAZARET_INTAKE_HTTP: '[]',
           LAZARET_HTTP_LISTEN: '[]',
         },
       });

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { ReplicaSet } from '../test/support/mongod.ts';
 import { makeDovecot } from './dovecot.ts';
 import { Figures, median } from './figures.ts';
-import { fillStore, handOver } from './fill.ts';
+import { fillStore, handOver, handOverByHttp } from './fill.ts';
 import { makeLazaret } from './lazaret.ts';
 import { arrivals, type Bench, firstOpen, idleMemory, logins, moves, reads } from './measure.ts';
 import { manyAccounts, viewMemory } from './memory.ts';
@@ -96,6 +96,18 @@ async function fill(size: number, user: string): Promise<void> {
       }
     for (const [index, peer] of peers.entries())
       if (wanted(what)) figures.add(peer.name, { what, entries: size, unit: '/s', value: median(rates[index]!) });
+  }
+  const byHttp = 'HTTP intake, 8 connections';
+  const httpCount = 1000;
+  if (!onMongo && !options.short && wanted(byHttp) && size >= at + httpCount * (runs + 1)) {
+    const rates: number[] = [];
+    for (let run = 0; run <= runs; run++, at += httpCount)
+      for (const peer of peers) {
+        if (peer !== lazaret)
+          await handOver(peer, user, at, at + httpCount, 8); // the same messages for all
+        else rates.push(await handOverByHttp(lazaret, user, at, at + httpCount, 8));
+      }
+    figures.add(lazaret.name, { what: byHttp, entries: size, unit: '/s', value: median(rates.slice(1)) });
   }
   // What was measured was durable; the rest need not be, on a slow disk it would take an hour.
   for (const peer of peers) {
