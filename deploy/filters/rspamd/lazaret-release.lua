@@ -110,7 +110,7 @@ end
 local function let_through(task, token)
   task:set_flag('no_stat')
   task:insert_result(symbol, 1.0, token.id)
-  task:set_pre_result({ action = 'no action', message = 'released from quarantine', module = N, priority = priority })
+  task:set_pre_result({ action = 'no action', message = 'released from quarantine', module = N, score = 0.0, priority = priority })
 end
 
 -- Once: the first passage is remembered, and only the same passage may come again (an MTA that had to wait).
