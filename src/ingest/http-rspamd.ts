@@ -12,6 +12,7 @@ import type { Told } from './admit.ts';
 import { addressesIn, type Facts, listOf } from './http-facts.ts';
 import { maxRecipients, PutOff } from './http-told.ts';
 import type { Addressee } from './recipients.ts';
+import { authenticationBy } from './verdicts/rspamd.ts';
 import { bounded, maxRules, reasonOfRules } from './verdicts/rules.ts';
 
 /** What each action means for the sender; other actions, an admin's own, say nothing about it. */
@@ -82,6 +83,7 @@ function verdictOf(facts: Facts, action: string | undefined): Partial<Verdict> {
     source: 'rspamd',
     reason: reasonOf(action, symbols, required),
     rules: bounded(symbols),
+    ...authenticationBy(symbols),
     ...(score === undefined ? {} : { score }),
     ...(required === undefined ? {} : { required }),
     ...(action === undefined ? {} : { action: clean(action, 40) }),
