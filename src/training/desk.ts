@@ -8,7 +8,7 @@ export interface DeskOptions {
   readonly atOnce: number;
   /** A lesson that took so long was not answered. */
   readonly silenceMs: number;
-  /** How long one waits for a place. */
+  /** How long one waits for a place at least; the slower the learner the longer, up to twenty times as long. */
   readonly patienceMs?: number;
   /** After so long the next lesson may try whether it is back; doubled while it is not. */
   readonly probeMs?: number;
@@ -27,6 +27,8 @@ export class Desk {
   readonly #options: Required<DeskOptions>;
   #inUse = 0;
   readonly #waiting = new Set<() => void>();
+  /** How long the last lesson took that was answered. */
+  #tookMs = 0;
   #laters = 0;
   #down: { said: string; until: number; pauseMs: number } | undefined;
   #probing = false;
@@ -63,10 +65,16 @@ export class Desk {
       const timer = setTimeout(() => {
         this.#waiting.delete(take);
         resolve(false);
-      }, this.#options.patienceMs);
+      }, this.#patienceMs());
       this.#waiting.add(take);
     });
     return taken ? this.#place(false) : { busy: true };
+  }
+
+  /** Several may be before it; one that hangs says nothing here about how long that takes. */
+  #patienceMs(): number {
+    const { patienceMs } = this.#options;
+    return Math.min(Math.max(patienceMs, 4 * this.#tookMs), 20 * patienceMs);
   }
 
   #place(probe: boolean): Place {
@@ -89,6 +97,7 @@ export class Desk {
   #judge(how: Left, tookMs: number, probe: boolean): void {
     if (how === 'given-up') return;
     if (how === 'answered') {
+      this.#tookMs = tookMs;
       this.#laters = 0;
       this.#down = undefined;
       return;
