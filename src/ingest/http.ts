@@ -28,8 +28,8 @@ export interface HandedOver {
   readonly manner: 'own' | 'rspamd';
   /** Header fields of this manner, without its prefix. */
   readonly fields: ReadonlyMap<string, readonly string[]>;
-  /** Of the address it was sent to. */
-  readonly query: ReadonlyMap<string, readonly string[]>;
+  /** What the address says that it was sent to, or who set the sender up. */
+  readonly asked: ReadonlyMap<string, readonly string[]>;
   readonly message: AsyncIterable<Uint8Array>;
   /** What the body says besides; to be asked for when `message` has ended. Absent: the body is the message. */
   readonly besides?: () => {
@@ -108,24 +108,24 @@ function incoming(o: HttpIntakeOptions, h: HandedOver, setting: HttpListenerSett
   return h.besides ? { ...base, told: read } : { ...base, ...read() };
 }
 
-function told({ manner, fields, query, besides }: HandedOver): Told {
+function told({ manner, fields, asked, besides }: HandedOver): Told {
   const inBody = besides?.();
   const json = inBody?.json.map((value) => factsOfJson(value, 'the JSON')) ?? [];
   const said = [factsOfFields(fields), factsOfFields(inBody?.fields ?? new Map()), ...json];
-  const asked = queryFacts(query);
-  if (manner === 'own') return toldOf(together(asked, ...said));
+  const wanted = askedFacts(asked);
+  if (manner === 'own') return toldOf(together(wanted, ...said));
   // In a header and in JSON it says the same twice.
-  return { ...toldByRspamd(new Map(said.flatMap((facts) => [...facts]))), ...toldOf(asked) };
+  return { ...toldByRspamd(new Map(said.flatMap((facts) => [...facts]))), ...toldOf(wanted) };
 }
 
 /** An address is written into logs on its way, so only what names nobody may stand there. */
-function queryFacts(query: HandedOver['query']): Facts {
-  for (const name of query.keys())
+function askedFacts(asked: HandedOver['asked']): Facts {
+  for (const name of asked.keys())
     if (name !== 'class' && name !== 'direction')
       throw new BadFacts(
-        `only class (${classes.join(' or ')}) and direction (${directions.join(', ')}) may stand behind the ? of the address`,
+        `only class (${classes.join(' or ')}) and direction (${directions.join(', ')}) may stand behind the ? of the address, or beside what Rspamd says`,
       );
-  return factsOfFields(query);
+  return factsOfFields(asked);
 }
 
 function onTop(base: IncomingMail, told: Told): Told {

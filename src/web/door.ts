@@ -54,6 +54,9 @@ export class Door {
   readonly #origins = new WeakMap<Socket, Origin>();
   /** Those of whom one is still finding out, or who shake hands. */
   readonly #entering = new Set<Socket>();
+  readonly #open = new Set<Socket>();
+  /** Those with a request that has not been answered. */
+  readonly #asking = new Set<Socket>();
   #server: http.Server | undefined;
   /** For routes. Their bodies are not read before them: `request.raw` is what comes in. */
   readonly routes: FastifyInstance;
@@ -97,7 +100,8 @@ export class Door {
     }
     const closed = once(server, 'close');
     server.close();
-    server.closeIdleConnections();
+    // closeIdleConnections would leave those who never said anything.
+    for (const socket of this.#open) if (!this.#asking.has(socket)) socket.destroy();
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
     await closed;
     clearTimeout(cut);
@@ -158,6 +162,10 @@ export class Door {
     // Bodies are streams, whatever they are called.
     routes.removeAllContentTypeParsers();
     routes.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    routes.addHook('onRequest', async ({ raw: { socket } }, reply) => {
+      this.#asking.add(socket);
+      reply.raw.once('close', () => this.#asking.delete(socket));
+    });
     routes.addHook('onSend', async (_request, reply) => {
       reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
       if (this.#stopping) reply.header('connection', 'close');
@@ -183,6 +191,8 @@ export class Door {
     const handlers = server.listeners('connection') as ((this: http.Server, socket: Socket) => void)[];
     server.removeAllListeners('connection');
     const open = (socket: Socket) => {
+      this.#open.add(socket);
+      socket.once('close', () => this.#open.delete(socket));
       for (const handler of handlers) handler.call(server, socket);
     };
     server.on('error', (error) =>

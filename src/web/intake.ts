@@ -28,7 +28,8 @@ export interface HandedOver {
   readonly manner: 'own' | 'rspamd';
   /** Header fields of this manner, without its prefix. */
   readonly fields: Fields;
-  readonly query: Fields;
+  /** What the address says, and with Rspamd's manner our own fields: whoever set it up, not what it found. */
+  readonly asked: Fields;
   readonly message: AsyncIterable<Uint8Array>;
   /** What the body says besides the message, when that has ended; absent: the body is the message. */
   readonly besides?: () => { readonly fields: Fields; readonly json: readonly unknown[] };
@@ -185,12 +186,12 @@ function handedOver(request: FastifyRequest, listener: string, manner: Manner, m
     !/^\s*(?:chunked)?\s*$/i.test(request.headers['transfer-encoding'] ?? '')
   )
     throw new BadRequest('compressed bodies are not taken here, send it as it is', 415);
-  const head = {
-    listener,
-    manner,
-    fields: headerFields(request.raw.rawHeaders, prefixes[manner]),
-    query: queryOf(request),
-  };
+  const { rawHeaders } = request.raw;
+  const asked = queryOf(request);
+  if (manner !== 'own')
+    for (const [name, values] of headerFields(rawHeaders, prefixes.own))
+      for (const value of values) note(asked, name, value);
+  const head = { listener, manner, fields: headerFields(rawHeaders, prefixes[manner]), asked };
   // A stream that is left before its end must not be destroyed: its connection has an answer to carry.
   const octets = noMoreThan(most, request.raw.iterator({ destroyOnReturn: false }));
   const type = typeOf(request);

@@ -73,9 +73,15 @@ t.test('those who want copies get them, others of the same message do not', asyn
   );
   t.match(rspamd, { status: 200, text: /"how":"new"/ });
   t.equal(await count(t, server, 'ada@harbour.example'), 2);
+  const besides: [string, string] = ['X-Lazaret-Class', 'training'];
+  t.match(await byHttp(server, 'said besides', [to, besides, ['X-Rspamd-action', 'no action']], '/intake/rspamd'), {
+    status: 200,
+    text: /"how":"new"/,
+  });
+  t.equal(await count(t, server, 'ada@harbour.example'), 3);
   // "add header" alone is no such copy: it is held.
   await byHttp(server, 'tagged', [to, ['X-Rspamd-action', 'add header']], '/intake/rspamd');
-  t.equal(await count(t, server, 'ada@harbour.example'), 2);
+  t.equal(await count(t, server, 'ada@harbour.example'), 3);
 
   const client = await login(t, server, 'ada@harbour.example');
   await client.ok(`SELECT ${folder}`);

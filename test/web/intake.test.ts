@@ -1,11 +1,11 @@
 /** Mail handed over by HTTP, to a whole server: who may, what is kept, what is said. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createLogger } from '#app/observe/logger';
 import type { EntryId } from '#store/model';
-import { login, mailAbout } from '../stories/hand-over.ts';
+import { ended, login, mailAbout } from '../stories/hand-over.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { type Asked, ask, form } from './request.ts';
 
@@ -535,6 +535,39 @@ t.test('what cannot be taken says why', async (t) => {
   }
   t.same(server.events, [], 'nothing is kept of any of them');
   t.equal((await post({ fields: [raw, toAda], body: mailAbout('and after all that') })).status, 200);
+});
+
+t.test('row 8: what comes by HTTP is kept octet by octet, raw, in a form and in JSON', async (t) => {
+  const { server, post, entryOf } = await world(t);
+  const folder = join(import.meta.dirname, '../fixtures/raw');
+  const samples = readdirSync(folder).filter((name) => name.endsWith('.eml'));
+  t.ok(samples.length > 70);
+  for (const name of samples) {
+    const sample = readFileSync(join(folder, name));
+    const firstLf = sample.indexOf(10);
+    if (sample.length === 0 || (firstLf >= 0 && sample[firstLf - 1] !== 13)) continue; // the next test is about these
+    const rcpt = `${name.slice(0, -4)}@harbour.example`;
+    const answers = [
+      await post({ fields: [raw, ['X-Lazaret-Rcpt', rcpt]], body: sample }),
+      await post({
+        fields: [['Content-Type', 'multipart/form-data; boundary=x0x0']],
+        body: form([
+          ['Content-Disposition: form-data; name=message', sample],
+          ['Content-Disposition: form-data; name=rcpt', rcpt],
+        ]),
+      }),
+      await post({
+        fields: [['Content-Type', 'application/json']],
+        body: JSON.stringify({ rcpt, message: sample.toString('base64') }),
+      }),
+    ];
+    for (const [at, { status, text }] of answers.entries()) {
+      t.equal(status, 200, `${name} ${at}: ${text}`);
+      t.match(JSON.parse(text), [{ how: at === 0 ? 'new' : 'repeat' }], `${name} ${at} is the same message`);
+    }
+    const { messageId } = await entryOf(answers[0]!.text);
+    t.ok((await bytesOf(server, messageId)).equals(ended(sample)), `${name}: octets`);
+  }
 });
 
 t.test('line ends become CRLF where the message has LF, and stay where it has CRLF', async (t) => {
