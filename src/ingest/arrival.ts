@@ -141,7 +141,7 @@ export class Arrival {
   *#open({ octets: head, bodyAt }: Head): Generator<Uint8Array, void> {
     const header = head.subarray(0, Math.min(bodyAt ?? head.length, headerLimit));
     const text = latin1(header);
-    const block = this.#filter === 'none' ? undefined : blockIn(text, this.#filter);
+    const block = this.#filter === 'none' ? undefined : blockIn(text, this.#filter, this.#reading.believed?.isOurs);
     const { start, end } = block ?? { start: 0, end: 0 };
     this.#block = block;
     this.#filterBlock = Uint8Array.from(head.subarray(start, end));
@@ -175,7 +175,7 @@ export class Arrival {
     }
     const kept = start === end ? text : text.slice(0, start) + text.slice(end);
     const { also = [], believed } = this.#reading;
-    this.#also = also.flatMap((filter) => blockIn(kept, filter) ?? []);
+    this.#also = also.flatMap((filter) => blockIn(kept, filter, believed?.isOurs) ?? []);
     // What Rspamd hands over by itself it has seen before the server wrote anything above it: those lines are the sender's.
     if (believed && block?.filter !== 'rspamd') this.#authentication = readAuthentication(kept, 0, believed);
   }

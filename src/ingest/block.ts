@@ -5,12 +5,18 @@
  */
 
 import { type FilterName, type FilterSetting, parseFilter } from '#app/lib/filter-names';
-import { fieldsOf, latin1 } from '#imap/mime/header';
+import { fieldsOf, latin1, unfoldLatin1 } from '#imap/mime/header';
+import { clientOf } from './authentication.ts';
 import { type Block, type Found, maxMark, valuesOf } from './fields.ts';
 import { type Family, families } from './verdicts/families.ts';
 
 export type { FilterName, FilterSetting, NamedFilter } from '#app/lib/filter-names';
 export { type Block, type BlockField, fieldText } from './fields.ts';
+
+/** The one field that amavis writes more than once. */
+const repeats = ['x-amavis-alert'];
+/** Machines of ours that a message may have passed behind its filter. */
+const maxOwnHops = 10;
 
 /** What amavis 2.13 puts above its own Received:, in files also above that (INTEGRATIONS §1.2). */
 const amavisNames = new Set([
@@ -59,14 +65,23 @@ const milterNames = new Set([
 ]);
 /** Fields of that list that others write as well; alone they are not the milter's. */
 const commonNames = new Set(['deliver-to', 'x-spam-flag', 'x-spam-level', 'x-spam-score', 'x-virus']);
-const isSpamAssassins = (name: string) => name.startsWith('x-spam-');
+/** amavis, where it lets mail pass, writes SpamAssassin's fields among some of its own. */
+const isSpamAssassins = (name: string) =>
+  name.startsWith('x-spam-') || name.startsWith('x-amavis-') || name === 'x-virus-scanned';
 
 export function findBlock(header: Uint8Array, setting: FilterSetting): Block | undefined {
   return blockIn(latin1(header), setting);
 }
 
-/** The same for a header that is at hand as a Latin-1 string. */
-export function blockIn(text: string, setting: FilterSetting): Block | undefined {
+/**
+ * The same for a header that is at hand as a Latin-1 string. `isOurs`: machines of ours, whose Received a filter may stand
+ * behind.
+ */
+export function blockIn(
+  text: string,
+  setting: FilterSetting,
+  isOurs: (address: string) => boolean = () => false,
+): Block | undefined {
   if (setting === 'none') return undefined;
   if (setting === 'auto') return recognise(text);
   const filter = parseFilter(setting);
@@ -74,9 +89,9 @@ export function blockIn(text: string, setting: FilterSetting): Block | undefined
   const { name, place, header } = filter;
   if (name === 'amavis') return amavis(text, ['x-quarantine-id', 'x-envelope-to']);
   if (name === 'rspamd') return rspamd(text, ['x-envelope-to', 'x-spamd-result']);
-  if (name === 'spamassassin') return spamassassin(text);
+  if (name === 'spamassassin') return spamassassin(text, isOurs);
   if (name === 'rspamd-milter') return milter(text);
-  return marks(text, name, families[name](header), place ?? 'end', header);
+  return marks(text, { filter: name, place: place ?? 'end', reasonsIn: header, isOurs }, families[name](header));
 }
 
 /** A filter by what only it writes. Not rspamd's milter: at the end of a header anybody can have written. */
@@ -88,7 +103,7 @@ function recognise(text: string): Block | undefined {
 
 /** Any of `proof` makes it amavis' block. */
 function amavis(text: string, proof: readonly string[]): Block | undefined {
-  const top = run(text, (name) => amavisNames.has(name), ['x-amavis-alert']);
+  const top = run(text, (name) => amavisNames.has(name), repeats);
   return top.some(({ name }) => proof.includes(name)) ? block('amavis', text, top) : undefined;
 }
 
@@ -101,26 +116,40 @@ function rspamd(text: string, proof: readonly string[]): Block | undefined {
  * The run next to the topmost Received: above it where SpamAssassin was the last to touch the message, below it where
  * an MTA put its own on top. SpamAssassin takes away what a sender wrote under these names.
  */
-function spamassassin(text: string): Block | undefined {
-  const its = nextToReceived(text, isSpamAssassins);
-  return its.length > 0 ? block('spamassassin', text, its) : undefined;
+function spamassassin(text: string, isOurs: (address: string) => boolean): Block | undefined {
+  const its = nextToReceived(text, isSpamAssassins, isOurs);
+  return its.some(({ name }) => name.startsWith('x-spam-')) ? block('spamassassin', text, its) : undefined;
 }
 
-function nextToReceived(text: string, isIts: (name: string) => boolean): readonly Found[] {
+/**
+ * The run next to the topmost Received. Where that tells that the message came from a machine of ours, there is another of
+ * ours below it, and the filter may have written there.
+ */
+function nextToReceived(
+  text: string,
+  isIts: (name: string) => boolean,
+  isOurs: (address: string) => boolean,
+): readonly Found[] {
   let above: Found[] = [];
+  let hops = 0;
   for (const field of fieldsOf(text)) {
     const name = field.name.toLowerCase();
     if (above.at(-1)?.field.end !== field.start) above = [];
-    if (name === 'received') return above.length > 0 ? untilRepeated(above) : run(text, isIts, [], field.end);
+    if (name === 'received') {
+      const its = above.length > 0 ? untilRepeated(above) : run(text, isIts, repeats, field.end);
+      if (its.length > 0) return its;
+      const client = clientOf(unfoldLatin1(text.slice(field.valueStart, Math.min(field.end, field.start + 2000))));
+      if (client === undefined || !isOurs(client) || ++hops > maxOwnHops) return [];
+    }
     if (isIts(name)) above.push({ name, field });
   }
-  return run(text, isIts);
+  return hops > 0 ? [] : run(text, isIts, repeats);
 }
 
 function untilRepeated(found: readonly Found[]): readonly Found[] {
   const names = new Set<string>();
   for (const [at, { name }] of found.entries()) {
-    if (names.has(name)) return found.slice(0, at);
+    if (names.has(name) && !repeats.includes(name)) return found.slice(0, at);
     names.add(name);
   }
   return found;
@@ -150,25 +179,29 @@ function lastRun(text: string, isIts: (name: string) => boolean): readonly Found
 /** A filter that only leaves marks: they say why, and stay in the message. */
 function marks(
   text: string,
-  filter: FilterName,
+  where: {
+    readonly filter: FilterName;
+    readonly place: 'top' | 'end';
+    readonly reasonsIn: string | undefined;
+    readonly isOurs: (address: string) => boolean;
+  },
   { its, telling }: Family,
-  place: 'top' | 'end',
-  reasonsIn?: string,
 ): Block | undefined {
-  const found = place === 'top' ? nextToReceived(text, its) : lastRun(text, its);
+  const { filter, place, reasonsIn, isOurs } = where;
+  const found = place === 'top' ? nextToReceived(text, its, isOurs) : lastRun(text, its);
   if (!found.some(({ name }) => telling(name))) return undefined;
   return { filter, fields: valuesOf(text, found, maxMark), start: 0, end: 0, ...(reasonsIn ? { reasonsIn } : {}) };
 }
 
 /** Neighbouring fields from `from` on, up to the first name that is not `its` or comes a second time. */
-function run(text: string, its: (name: string) => boolean, repeats: readonly string[] = [], from = 0): Found[] {
+function run(text: string, its: (name: string) => boolean, twice: readonly string[] = [], from = 0): Found[] {
   const found: Found[] = [];
   const names = new Set<string>();
   let end = from;
   for (const field of fieldsOf(from === 0 ? text : text.slice(from))) {
     const name = field.name.toLowerCase();
     const at = { ...field, start: field.start + from, valueStart: field.valueStart + from, end: field.end + from };
-    if (at.start !== end || !its(name) || (names.has(name) && !repeats.includes(name))) break;
+    if (at.start !== end || !its(name) || (names.has(name) && !twice.includes(name))) break;
     names.add(name);
     found.push({ name, field: at });
     end = at.end;

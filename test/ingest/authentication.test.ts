@@ -162,16 +162,23 @@ t.test('real messages', async (t) => {
   });
 });
 
+/** What it costs, whatever else this machine has to do. */
+function cpuMs(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
+
 t.test('costs no time', async (t) => {
   for (const junk of ['(', '"', '\\', ';', '; spf=', ' ', '((\\"', '\n '])
     for (const name of ['Authentication-Results', 'ARC-Authentication-Results', 'Received-SPF', 'Received']) {
       const header = `${border}${name}: mx.example.test; ${junk.repeat(1_000_000 / junk.length)}\n`;
-      const before = performance.now();
-      read(header);
-      t.ok(performance.now() - before < 200, `${name} ${junk}: ${performance.now() - before}`);
+      const wire = header.replaceAll('\n', '\r\n');
+      const ms = cpuMs(() => readAuthentication(wire, 0, believed));
+      t.ok(ms < 200, `${name} ${JSON.stringify(junk)}: ${ms} ms`);
     }
   const many = `${border}${bad.repeat(20_000)}`;
-  const before = performance.now();
   t.same(read(many), found);
-  t.ok(performance.now() - before < 300);
+  t.ok(cpuMs(() => read(many)) < 500);
 });

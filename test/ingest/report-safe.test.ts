@@ -146,9 +146,10 @@ t.test('a report that never comes to its original costs no time', async (t) => {
     `\r\n--${boundary}\r\nContent-Type: text/plain\r\n`,
   ]) {
     const text = head + junk.repeat(4_000_000 / junk.length);
-    const before = performance.now();
+    const before = process.cpuUsage();
     const arrived = await arrive(text, 'spamassassin', 65536);
+    const { user, system } = process.cpuUsage(before);
     t.equal(arrived.kept, text, JSON.stringify(junk));
-    t.ok(performance.now() - before < 3000, `${performance.now() - before} ms`);
+    t.ok((user + system) / 1000 < 3000, `${(user + system) / 1000} ms`);
   }
 });

@@ -1,5 +1,5 @@
 /**
- * Exim with SpamAssassin, as cPanel sets it up, and what Haraka's plugin writes: SpamAssassin's fields at the end of the
+ * Exim with SpamAssassin, as cPanel sets it up, and what spamass-milter and Haraka's plugin write: SpamAssassin's fields at the end of the
  * header, some of them empty, and the points times ten where Exim's `$spam_score_int` was written.
  *
  *     X-Spam-Status: No, score=-1.0 / X-Spam-Score: -10 / X-Spam-Bar: - / X-Ham-Report: Spam detection software …
@@ -35,7 +35,7 @@ export const exim: Family = {
     return {
       verdict: {
         reason: isSpam ? reasonOfRules(rules, status.required) : 'unknown',
-        source: 'exim',
+        source: fieldText(block, 'x-spam-checker-version') === undefined ? 'exim' : 'spamassassin',
         ...(score === undefined ? {} : { score }),
         ...(status.required === undefined ? {} : { required: status.required }),
         rules,

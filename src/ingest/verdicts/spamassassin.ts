@@ -2,10 +2,12 @@
 import { textOfLatin1 } from '#imap/mime/header';
 import type { RuleHit, Verdict } from '#store/model';
 import { type Block, type BlockField, fieldText, linesOf } from '../fields.ts';
+import { amavisVerdict } from './amavis.ts';
 import { maxRules, reasonOfRules } from './rules.ts';
 import { readSpamStatus, toNumber } from './spam-status.ts';
 
 export function spamassassinVerdict(block: Block): Verdict {
+  if (fieldText(block, 'x-amavis-alert') !== undefined) return amavisVerdict(block);
   const status = readSpamStatus(fieldText(block, 'x-spam-status') ?? '');
   const isSpam = status.isSpam || /^yes\b/i.test(fieldText(block, 'x-spam-flag') ?? '');
   const score = status.score ?? toNumber(fieldText(block, 'x-spam-score'));
