@@ -52,6 +52,8 @@ export interface FindOptions {
   readonly except?: readonly string[];
   /** Files that need no look: their paths are not opened and not answered. */
   readonly known?: (path: string, stats: { readonly size: number; readonly mtimeMs: number }) => boolean;
+  /** Is told of each folder before it is read. */
+  readonly entering?: (folder: string) => void;
 }
 
 const headOctets = 64 * 1024;
@@ -60,7 +62,10 @@ const headOctets = 64 * 1024;
  * A path that somebody named is taken for mail whatever it looks like; in a folder only what looks like it.
  * @throws as stat, for a path that was named
  */
-export async function findMail(paths: readonly string[], { except = [], known }: FindOptions = {}): Promise<Findings> {
+export async function findMail(
+  paths: readonly string[],
+  { except = [], known, entering }: FindOptions = {},
+): Promise<Findings> {
   const files: MailFile[] = [];
   const skipped: string[] = [];
   const unread: { path: string; error: Error }[] = [];
@@ -90,6 +95,7 @@ export async function findMail(paths: readonly string[], { except = [], known }:
       return;
     }
     if (except.includes(path)) return;
+    entering?.(path);
     const names = (await readdir(path)).sort();
     const maildir = names.includes('cur') && names.includes('new');
     // The message, and beside it what a scanner took out of it.
@@ -97,6 +103,7 @@ export async function findMail(paths: readonly string[], { except = [], known }:
     for (const name of names) {
       const inner = join(path, name);
       if (maildir && (name === 'cur' || name === 'new')) {
+        entering?.(inner);
         for (const file of (await readdir(inner)).sort())
           if (!file.startsWith('.'))
             await unless(join(inner, file), false, () => addFile(join(inner, file), true, true));
@@ -178,7 +185,7 @@ export async function* messagesOf(file: MailFile, read: (octets: number) => void
       date: arrivedAt ?? file.modified,
       flags: [],
       ...told,
-      ...(await peek(message)),
+      ...(await peek(message)).mail,
     };
     return;
   }
@@ -187,16 +194,20 @@ export async function* messagesOf(file: MailFile, read: (octets: number) => void
     return;
   }
   const peeked = await peek(octetsOf(file, read));
-  if (peeked.head.length === 0) throw new BadMail('it is empty');
-  yield {
-    name: file.path,
-    sender: senderIn(peeked.head),
-    params: {},
-    date: file.modified,
-    flags: file.form === 'maildir' ? flagsOf(file.path) : [],
-    ...told,
-    ...peeked,
-  };
+  if (peeked.mail.head.length === 0) throw new BadMail('it is empty');
+  try {
+    yield {
+      name: file.path,
+      sender: senderIn(peeked.mail.head),
+      params: {},
+      date: file.modified,
+      flags: file.form === 'maildir' ? flagsOf(file.path) : [],
+      ...told,
+      ...peeked.mail,
+    };
+  } finally {
+    await peeked.close(); // whoever refused it did not read it
+  }
 }
 
 async function* mboxMessages(chunks: AsyncIterable<Uint8Array>, name: string, date: Date): AsyncGenerator<FoundMail> {
@@ -208,20 +219,22 @@ async function* mboxMessages(chunks: AsyncIterable<Uint8Array>, name: string, da
       params: {},
       date: found.date ?? date,
       flags: [],
-      ...(await peek(found.source)),
+      ...(await peek(found.source)).mail,
     };
 }
 
 /** What comes on standard input: an mbox, or else one message. */
 export async function* messagesIn(stream: AsyncIterable<Uint8Array>, date: Date): AsyncGenerator<FoundMail> {
-  const { head, source } = await peek(stream);
+  const { head, source } = (await peek(stream)).mail;
   const name = 'standard input';
   if (isMbox(head)) yield* mboxMessages(source, name, date);
   else if (head.length > 0) yield { name, sender: senderIn(head), params: {}, date, flags: [], head, source };
 }
 
 /** The beginning of a stream, and the whole of it. */
-async function peek(stream: AsyncIterable<Uint8Array>): Promise<Pick<FoundMail, 'head' | 'source'>> {
+async function peek(
+  stream: AsyncIterable<Uint8Array>,
+): Promise<{ readonly mail: Pick<FoundMail, 'head' | 'source'>; close(): Promise<void> }> {
   const reader = stream[Symbol.asyncIterator]();
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -246,7 +259,10 @@ async function peek(stream: AsyncIterable<Uint8Array>): Promise<Pick<FoundMail, 
       await reader.return?.();
     }
   }
-  return { head: Buffer.concat(parts).subarray(0, headOctets), source: all() };
+  return {
+    mail: { head: Buffer.concat(parts).subarray(0, headOctets), source: all() },
+    close: async () => void (await reader.return?.()),
+  };
 }
 
 async function* octetsOf(file: MailFile, read: (octets: number) => void): AsyncGenerator<Uint8Array> {

@@ -14,7 +14,9 @@ export async function openForWriting(paths: ReadonlySet<string>): Promise<Readon
       if (!paths.has(path) || open.has(path)) continue;
       const about = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
       const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(about)?.[1] ?? '0', 8);
-      if ((flags & 3) !== 0) open.add(path); // O_WRONLY, O_RDWR
+      const isForWriting = (flags & 3) !== 0; // O_WRONLY, O_RDWR
+      // Between the two looks the number may have come to mean another file.
+      if (isForWriting && (await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')) === path) open.add(path);
     }
   }
   return open;

@@ -12,7 +12,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { type FSWatcher, watch as watchFolder } from 'node:fs';
 import { copyFile, link, mkdir, open, realpath, rename, stat, unlink } from 'node:fs/promises';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { isAboutOneFile } from '#app/lib/bad-mail';
 import type { Log } from '#app/observe/log';
 import { type FoundMail, findMail, type MailFile, messagesOf } from './mail-files.ts';
@@ -66,6 +66,7 @@ export class FolderWatch {
   #timerAt = 0;
   #running: Promise<unknown> | undefined;
   #again = false;
+  #started = false;
   #stopped = false;
   #missing = false;
   #spared: string[] = [];
@@ -76,6 +77,7 @@ export class FolderWatch {
 
   /** Begins; looks at once. */
   start(): void {
+    this.#started = true;
     this.#lookIn(0);
   }
 
@@ -101,12 +103,17 @@ export class FolderWatch {
     await memory.load();
     const present = new Map<string, string>();
     const since = new Map<string, number>();
+    const places = new Set<string>();
     const { files, skipped, unread } = await findMail([this.#root], {
       except: this.#spared,
       known: (path, { size, mtimeMs }) => {
         const id = fileId(this.#root, path, size, mtimeMs);
         present.set(path, id);
         return memory.has(id) || this.#bad.has(id);
+      },
+      entering: (place) => {
+        places.add(place);
+        this.#watchPlace(place);
       },
     });
     const now = performance.now();
@@ -155,7 +162,7 @@ export class FolderWatch {
       const ids = new Set(present.values());
       await memory.keepOnly(ids);
       for (const id of this.#bad) if (!ids.has(id)) this.#bad.delete(id);
-      this.#watchPlaces(present.keys());
+      for (const [place, watcher] of this.#watchers) if (!places.has(place)) this.#unwatch(place, watcher);
     }
     return counts;
   }
@@ -250,32 +257,21 @@ export class FolderWatch {
       });
   }
 
-  /** The system is asked to tell of changes in the folder and in every folder that holds a file. */
-  #watchPlaces(paths: Iterable<string>): void {
-    const places = new Set([this.#root]);
-    for (const path of paths)
-      for (let place = dirname(path); !places.has(place) && isBelow(this.#root, place); place = dirname(place))
-        places.add(place);
-    for (const [place, watcher] of this.#watchers)
-      if (!places.has(place)) {
-        watcher.close();
-        this.#watchers.delete(place);
-      }
-    for (const place of places) {
-      if (this.#watchers.has(place) || this.#watchers.size >= maxWatchers) continue;
-      try {
-        const watcher = watchFolder(place, () => this.#lookIn(gatherMs));
-        watcher.on('error', () => {
-          watcher.close();
-          this.#watchers.delete(place);
-        });
-        this.#watchers.set(place, watcher);
-      } catch {} // gone, or no more watchers to be had: the regular look finds what is there
-    }
+  /** The system is asked to tell of changes in a folder, before the folder is read: nothing comes between the two. */
+  #watchPlace(place: string): void {
+    if (!this.#started || this.#stopped || this.#watchers.has(place) || this.#watchers.size >= maxWatchers) return;
+    try {
+      const watcher = watchFolder(place, () => this.#lookIn(gatherMs));
+      watcher.on('error', () => this.#unwatch(place, watcher));
+      this.#watchers.set(place, watcher);
+    } catch {} // gone, or no more watchers to be had: the regular look finds what is there
+  }
+
+  #unwatch(place: string, watcher: FSWatcher): void {
+    watcher.close();
+    this.#watchers.delete(place);
   }
 }
-
-const isBelow = (root: string, place: string) => place.startsWith(root + sep);
 
 async function isExecutable(path: string): Promise<boolean> {
   const about = await stat(path).catch(() => undefined);
