@@ -5,7 +5,7 @@
 import { isServerRunning } from '#app/lib/heartbeat';
 import { cleanLine, columns, cut } from '#app/lib/terminal';
 import type { TrainingKind, TrainingLine } from '#store/model';
-import type { Backlog, Store } from '#store/port';
+import type { Backlog, Store, TrainingQuery } from '#store/port';
 import { asJson, type Call, UsageError, type Verb } from './verb.ts';
 
 const kinds: readonly TrainingKind[] = ['learned', 'known', 'refused', 'later'];
@@ -14,10 +14,10 @@ export const trainingList: Verb = {
   name: 'training list',
   summary: 'list what was not learned yet and what trainers refused, with their words',
   about:
-    'The last answer of each trainer to each message, newest first: `refused` was given up, `later` is tried again by itself. ' +
-    'What was learned is shown with --kind learned, and what a trainer had learned before with --kind known.',
+    'Newest first: `refused` will not be learned, `later` is tried again by itself, until it is given up. Only what still ' +
+    'counts: not what the same trainer has learned since, nor what was called off. With --kind the whole history of such answers.',
   options: [
-    { flags: '--kind <kind>', help: 'only these answers', choices: kinds },
+    { flags: '--kind <kind>', help: 'all answers of this kind', choices: kinds },
     { flags: '--trainer <name>', help: 'only of this trainer', filled: true },
     { flags: '--limit <n>', help: 'no more than so many lines; 50', filled: true },
     { flags: '--before <line>', help: 'lines older than this one: the next page', filled: true },
@@ -34,9 +34,7 @@ export const trainingList: Verb = {
     const { withTools } = await import('./tools.ts');
     return withTools(call, async ({ store }) => {
       const query = { limit, ...(before && { before }), ...(trainer && { trainer }) };
-      const asked: readonly TrainingKind[] = kind ? [kind] : ['refused', 'later'];
-      const found = (await Promise.all(asked.map((one) => store.jobs.trainings({ ...query, kind: one })))).flat();
-      const lines = found.sort((a, b) => b.id - a.id).slice(0, limit);
+      const lines = kind ? await store.jobs.trainings({ ...query, kind }) : await unlearned(store, query);
       if (call.json) call.print(asJson({ waiting: await waiting(store), lines: lines.map(plain) }));
       else {
         call.print(lines.length === 0 ? 'Nothing.\n' : rows(lines));
@@ -108,6 +106,37 @@ function number(call: Call, name: string): number | undefined {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (value < 1) throw new UsageError(`--${name}: expected a number from 1, found "${text}"`);
   return value;
+}
+
+const pageSize = 200;
+
+/** Newest first, as many as the query says: what is in the way of trainings that have not been learned by all. */
+async function unlearned(store: Store, query: TrainingQuery): Promise<readonly TrainingLine[]> {
+  const found: TrainingLine[] = [];
+  for (const kind of ['refused', 'later'] as const) {
+    let before = query.before;
+    for (let more = query.limit; more > 0; ) {
+      const page = await store.jobs.trainings({ ...query, limit: pageSize, kind, ...(before && { before }) });
+      for (const line of page)
+        if (more > 0 && (await stillCounts(store, line))) {
+          found.push(line);
+          more--;
+        }
+      before = page.at(-1)?.id;
+      if (page.length < pageSize) break;
+    }
+  }
+  return found.sort((a, b) => b.id - a.id).slice(0, query.limit);
+}
+
+async function stillCounts({ jobs }: Store, line: TrainingLine): Promise<boolean> {
+  const job = await jobs.get(line.jobKey);
+  if (!job || job.state === 'done' || job.state === 'cancelled') return false;
+  const later = (await jobs.trainingsOf(line.messageId)).filter(
+    ({ id, trainer, jobKey, user }) =>
+      id > line.id && trainer === line.trainer && jobKey === line.jobKey && user === line.user,
+  );
+  return later.length === 0;
 }
 
 type Waiting = Pick<Backlog, 'due' | 'later' | 'leased'>;

@@ -125,6 +125,8 @@ t.test('what failed is asked again where it had not been learned, and only there
   t.match(await here.run('training', 'retry', '--failed'), { code: 0, out: 'queued 1\n', err: /no server is running/ });
   await serveOnce(here);
   t.same([asked('good'), asked('picky')], [1, 2]);
+  t.equal((await here.run('training', 'list')).out, 'Nothing.\n', 'it has been learned since');
+  t.equal(JSON.parse((await here.run('training', 'list', '--kind', 'refused', '--json')).out).lines.length, 1);
   t.match((await here.run('show', '1')).out, /train-spam done/);
   t.match(await here.run('training', 'retry', '--failed'), { code: 0, out: 'queued 0\n' });
 });
