@@ -1,5 +1,6 @@
 /** `lazaret list`: what is held, newest first. */
 import { cleanLine, columns, cut } from '#app/lib/terminal';
+import { withNormalized } from '#app/quarantine/score';
 import type { EntryId, ReadableFolder, State } from '#store/model';
 import type { ListedEntry, ListQuery } from '#store/port';
 import { asJson, UsageError, type Verb } from './verb.ts';
@@ -91,5 +92,5 @@ async function rows(entries: readonly ListedEntry[]): Promise<string> {
 /** For programs: everything, exactly. */
 function plain({ message, prefix, messageId, ...entry }: ListedEntry) {
   const { id, ...about } = message;
-  return { ...entry, message: about };
+  return { ...entry, verdict: withNormalized(entry.verdict), message: about };
 }

@@ -8,6 +8,7 @@ import {
   ruleInWords,
   scoreInWords,
 } from '#app/quarantine/in-words';
+import { withNormalized } from '#app/quarantine/score';
 import type { Drop, Folder, Job, TrainingLine } from '#store/model';
 import type { History } from '#store/port';
 import { inventoryWords } from './inventory-words.ts';
@@ -35,7 +36,14 @@ export const show: Verb = {
       if (!history) throw new Failure(`There is no entry ${typed}`);
       const inventory = await store.messages.inventory(history.message.id);
       const nameOf: NameOf = (folder) => folderOf(folder).name;
-      if (call.json) call.print(asJson({ ...history, ...(inventory && { inventory }) }));
+      if (call.json)
+        call.print(
+          asJson({
+            ...history,
+            entry: { ...history.entry, verdict: withNormalized(history.entry.verdict) },
+            ...(inventory && { inventory }),
+          }),
+        );
       else call.print(facts(history, nameOf) + inventoryWords(inventory) + story(history, nameOf));
       return 0;
     });

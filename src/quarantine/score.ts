@@ -26,6 +26,12 @@ export function normalizedScore({ score, scale = 'points', required }: Scored): 
   }
 }
 
+/** For programs: the same finding with its score on the common scale, if it has one. */
+export function withNormalized<T extends Scored>(finding: T): T & { readonly normalized?: number } {
+  const normalized = normalizedScore(finding);
+  return normalized === undefined ? finding : { ...finding, normalized };
+}
+
 function ofPoints(score: number, required: number): number {
   // At nought or below there is no way up to it: one point more or less counts as with the usual threshold.
   if (required <= 0) {

@@ -25,6 +25,7 @@ t.test('inject takes all that a filter found, and show tells it in words', async
     reason: 'attachment',
     source: 'filter.1',
     score: 7.5,
+    normalized: 67,
     required: 5,
     rules: [{ name: 'BAD_EXE', score: 4 }, { name: 'ODD' }],
     disposition: { kind: 'rejected', said: verdict.disposition.said },
