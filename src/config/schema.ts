@@ -194,7 +194,7 @@ export const schema = z.strictObject({
   }),
   intake: group('How the mail filter hands over what it caught.', {
     lmtp: setting(list(intakeListener(intakeListen, 'auto', listenerForm), listenerForm), {
-      help: 'Where to listen for LMTP. An entry may name its direction and filter: { listen: "127.0.0.1:24", direction: outgoing, filter: amavis }; also: […] names further filters whose marks are believed. Which there are and what is read: docs/verdicts.md. And what the filter in front of it tells the sender of the mail it hands over, if that is always the same, for people to see: disposition: accepted, discarded, delivered, or rejected with the reply, as in "rejected 554 5.7.0 Reject".',
+      help: 'Where to listen for LMTP. An entry may name its direction and filter: { listen: "127.0.0.1:24", direction: outgoing, filter: amavis }; also: […] names further filters whose marks are believed. Which there are and what is read: docs/verdicts.md. And what the filter in front of it tells the sender of the mail it hands over, if that is always the same, for people to see: disposition: accepted, discarded, delivered, or rejected with the reply, as in "rejected 554 5.7.0 Reject". And class: training where only copies of mail come that has been delivered: see `trainingRequested`.',
       kind: `list of ${listenerForm}`,
       default: ['127.0.0.1:24'],
     }),

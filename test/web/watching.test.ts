@@ -7,6 +7,7 @@ import t from 'tap';
 import { handOver, login, mailAbout } from '../stories/hand-over.ts';
 import { startApp } from '../support/app.ts';
 import { ImapClient } from '../support/imap-client.ts';
+import { ask } from './request.ts';
 import { samples, scrape } from './scrape.ts';
 
 const ada = 'ada@harbour.example';
@@ -153,4 +154,34 @@ t.test('/readyz says stopping while the last command comes to its end', async (t
   await sees('\r\nb ');
   await stopped;
   await t.rejects(fetch(`http://127.0.0.1:${port}/readyz`), 'closed with the rest');
+});
+
+t.test('mail by HTTP is counted as other mail is, and what is not kept by what it was', async (t) => {
+  const token = 'a-token-for-tests-1234';
+  const intake = { lmtp: [], smtp: [], http: ['127.0.0.1:0'], tokens: [token] };
+  const server = await startApp(t, { http, intake });
+  const post = (fields: [string, string][], shown = token) =>
+    ask({
+      port: server.addresses.intakeHttp[0]!.port,
+      fields: [['Authorization', `Bearer ${shown}`], ['Content-Type', 'message/rfc822'], ...fields],
+      body: mailAbout('counted'),
+    });
+  const toAda: [string, string] = ['X-Lazaret-Rcpt', ada];
+  await post([toAda]);
+  await post([toAda]);
+  await post([toAda, ['X-Lazaret-Disposition', 'put-off']]);
+  await post([toAda, ['X-Lazaret-Rcpt', 'ben@quay.example'], ['X-Lazaret-Class', 'training']]);
+  await post([['X-Lazaret-Score', '1']]);
+  await post([toAda], 'another-token-5678-abcd');
+  const now = await scrape(server.addresses.http[0]!.port);
+  for (const [sample, count] of Object.entries({
+    'lazaret_intake_replies_total{outcome="kept"}': 4,
+    'lazaret_intake_replies_total{outcome="refused"}': 2,
+    'lazaret_intake_replies_total{outcome="temporary_failure"}': 0,
+    'lazaret_intake_entries_total{outcome="arrived"}': 1,
+    'lazaret_intake_entries_total{outcome="repeated"}': 1,
+    'lazaret_intake_entries_total{outcome="put_off"}': 1,
+    'lazaret_intake_entries_total{outcome="not_wanted"}': 2,
+  }))
+    t.equal(now.get(sample), count, sample);
 });
