@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { EntryId } from '#store/model';
 import { startApp, type TestApp } from '../support/app.ts';
+import { scrape } from '../web/scrape.ts';
 import { handOver, login, mailAbout, numbers, pairs } from './hand-over.ts';
 
 /** Maildirs beside the store, and what lies in them, by subject. */
@@ -55,7 +56,14 @@ t.test('a drop is learned from by all trainers, and a change of mind is told to 
     spam: ['/bin/echo', '{user}'],
     ham: ['/bin/echo', '{user}'],
   };
-  const server = await startApp(t, { training: { trainers: [maildirs, cat] } });
+  const server = await startApp(t, { training: { trainers: [maildirs, cat] }, http: { listen: ['127.0.0.1:0'] } });
+  const numbersNow = async () => {
+    const all = await scrape(server.addresses.http[0]!.port);
+    const of = (trainer: string, outcome: string) =>
+      all.get(`lazaret_lessons_total{trainer="${trainer}",outcome="${outcome}"}`);
+    return [of('files', 'learned'), of('cat', 'learned'), of('cat', 'later')];
+  };
+  t.same(await numbersNow(), [0, 0, 0], 'there from the start');
   await held(server, ['one', 'two']);
   const client = await caught(t, server);
   const uid = await uidOf(client, 'one');
@@ -80,6 +88,7 @@ t.test('a drop is learned from by all trainers, and a change of mind is told to 
     ['files', 'ham', 'learned', undefined],
     ['files', 'spam', 'learned', undefined],
   ]);
+  t.same(await numbersNow(), [2, 2, 0]);
 });
 
 t.test('nothing is learned unasked, unless the settings say so', async (t) => {
