@@ -167,8 +167,11 @@ class Training {
 
   async #bytes(message: Message, entry: Entry | undefined): Promise<LessonBytes> {
     const { messages } = this.#options.store;
-    const milter = entry?.verdict.source === 'rspamd' && (await messages.filterBlock(message.id)).length === 0;
-    return lessonBytes(messages, message, milter);
+    const engines = entry ? [entry.verdict, ...(entry.verdict.others ?? [])] : [];
+    if (!engines.some(({ source }) => source === 'rspamd')) return lessonBytes(messages, message, false);
+    // Rspamd's own block, with all it found, is off already; otherwise its milter wrote into the header.
+    const block = Buffer.from(await messages.filterBlock(message.id)).toString('latin1');
+    return lessonBytes(messages, message, !/^x-spamd-result:/im.test(block));
   }
 
   #lesson(

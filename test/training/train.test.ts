@@ -39,6 +39,7 @@ interface WorldOptions {
   readonly entry?: Partial<Entry>;
   readonly drop?: Partial<Drop>;
   readonly message?: string;
+  readonly block?: string;
   readonly gone?: true;
   readonly error?: Error;
   readonly noteError?: Error;
@@ -78,7 +79,7 @@ function worldOf(teachings: readonly Teaching[], options: WorldOptions = {}) {
               size: octets.length,
               headerSize: octets.indexOf('\r\n\r\n') + 4,
             } as unknown as Message),
-      filterBlock: async () => new Uint8Array(0),
+      filterBlock: async () => Buffer.from(options.block ?? ''),
       async *read(_: MessageId, offset = 0, length = octets.length - offset) {
         if (options.error && offset + length === octets.length) {
           yield octets.subarray(offset, offset + 5);
@@ -507,6 +508,26 @@ t.test("fields of Rspamd's milter and ours are left out, and nothing else", asyn
     t.equal(got.toString('latin1'), expected);
     t.equal(bytes.size, got.length);
   }
+  const marked = 'Subject: s\r\nX-Spamd-Result: default: False [6.00 / 15.00]\r\nX-Spam: Yes\r\n\r\nx';
+  const taught = async (verdict: object, block = '') => {
+    const teacher = pupil('rspamd', learned());
+    const world = worldOf([teacher], {
+      message: marked,
+      block,
+      entry: { verdict: { reason: 'spam', rules: [], ...verdict } as never },
+    });
+    await world.handler(jobOf('train-spam'), never());
+    return textOf(teacher.asked[0] as Lesson);
+  };
+  const bare = 'Subject: s\r\n\r\nx';
+  t.equal(await taught({ source: 'rspamd' }), bare);
+  t.equal(
+    await taught({ source: 'amavis', others: [{ source: 'rspamd', rules: [] }] }, 'X-Quarantine-ID: <x>\r\n'),
+    bare,
+  );
+  t.equal(await taught({ source: 'rspamd' }, 'X-Envelope-To: <a>\r\nX-Spamd-Result: x\r\n'), marked, "its formatter's");
+  t.equal(await taught({ source: 'amavis' }), marked, 'a sender wrote that');
+
   const header = Buffer.from(
     'X-Lazaret-Release: a\r\n b\r\nReceived: x\r\nX-Spam: y\r\nx-lazaret-id : 3\r\n\tz\r\nSubject: s\r\n\r\n',
   );
