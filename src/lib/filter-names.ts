@@ -13,6 +13,7 @@ export type Place = 'top' | 'end';
 
 /** Each with its usual place. */
 export const markingFilters = {
+  'spamassassin-milter': 'end',
   'rspamd-haraka': 'end',
   exim: 'end',
   mailscanner: 'end',

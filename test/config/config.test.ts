@@ -207,11 +207,11 @@ t.test('what is wrong in a file is told with its line, what was expected and wha
     ['- a', '1: expected settings like `hostname: quarantine.example.com`'],
     ...(['exchange', 'amavis@top', 'exim:X-Own'] as const).map((name): readonly [string, string] => [
       `intake: { smtp: [{ listen: "127.0.0.1:25", filter: "${name}" }] }`,
-      `1: intake.smtp[1].filter: expected one of auto, none, amavis, rspamd, rspamd-milter, spamassassin, rspamd-haraka, exim, mailscanner, proxmox, spamexperts, icewarp, microsoft365, barracuda, proofpoint, mimecast, kaspersky, trendmicro, sophos, ironport, bogofilter, dspam, spambayes, found "${name}"`,
+      `1: intake.smtp[1].filter: expected one of auto, none, amavis, rspamd, rspamd-milter, spamassassin, spamassassin-milter, rspamd-haraka, exim, mailscanner, proxmox, spamexperts, icewarp, microsoft365, barracuda, proofpoint, mimecast, kaspersky, trendmicro, sophos, ironport, bogofilter, dspam, spambayes, found "${name}"`,
     ]),
     [
       'intake: { smtp: [{ listen: "127.0.0.1:25", also: [auto] }] }',
-      '1: intake.smtp[1].also[1]: expected one of amavis, rspamd, rspamd-milter, spamassassin, rspamd-haraka, exim, mailscanner, proxmox, spamexperts, icewarp, microsoft365, barracuda, proofpoint, mimecast, kaspersky, trendmicro, sophos, ironport, bogofilter, dspam, spambayes, found "auto"',
+      '1: intake.smtp[1].also[1]: expected one of amavis, rspamd, rspamd-milter, spamassassin, spamassassin-milter, rspamd-haraka, exim, mailscanner, proxmox, spamexperts, icewarp, microsoft365, barracuda, proofpoint, mimecast, kaspersky, trendmicro, sophos, ironport, bogofilter, dspam, spambayes, found "auto"',
     ],
     [
       'intake: { authservIds: ["mx 1"] }',

@@ -182,6 +182,21 @@ const cases: readonly Case[] = [
     expected: { reason: 'unknown', source: 'exim', rules: [] },
   },
   {
+    filter: 'spamassassin-milter',
+    lines:
+      'X-Spam-Flag: YES\nX-Spam-Status: Yes, score=7.1 required=5.0 tests=BAYES_99,HTML_MESSAGE\n\tautolearn=no autolearn_force=no version=4.0.1\nX-Spam-Report:\n\t*  3.5 BAYES_99 BODY: Bayes spam probability is 99 to 100%\n\t*      [score: 0.9999]\n\t*  0.0 HTML_MESSAGE BODY: HTML included in message\nX-Spam-Level: *******\nX-Spam-Checker-Version: SpamAssassin 4.0.1 (2024-03-25) on mx\n',
+    expected: {
+      reason: 'spam',
+      source: 'spamassassin',
+      score: 7.1,
+      required: 5,
+      rules: [
+        { name: 'BAYES_99', score: 3.5, words: 'BODY: Bayes spam probability is 99 to 100% [score: 0.9999]' },
+        { name: 'HTML_MESSAGE', score: 0, words: 'BODY: HTML included in message' },
+      ],
+    },
+  },
+  {
     filter: 'exim@top',
     lines: 'X-Spam-Flag: YES\nX-Spam-Score: 12\nX-Spam-Bar: ++++++++++++\n',
     expected: { reason: 'spam', score: 12 },
@@ -320,6 +335,12 @@ const cases: readonly Case[] = [
     expected: { reason: 'unsure', source: 'sophos' },
   },
   {
+    filter: 'sophos',
+    lines: "X-PMX-Version: 6.4\nX-PMX-Spam: Gauge=XXXXXXXXX, Probability=97%, Report='\n HTML_70 0.1'\n",
+    expected: { reason: 'unknown', source: 'sophos', score: 97, scale: 'percent' },
+    normalized: 97,
+  },
+  {
     filter: 'ironport',
     lines: 'X-IronPort-Anti-Spam-Filtered: true\nX-IronPort-AV-Verdict: infected\n',
     expected: { reason: 'virus', source: 'ironport' },
@@ -400,7 +421,7 @@ t.test('every family, as it was written', async (t) => {
 
 t.test('folds at other places change nothing', async (t) => {
   for (const { filter, lines } of cases) {
-    if (/proxmox|barracuda|exim/.test(filter)) continue; // their line breaks separate rows
+    if (/proxmox|barracuda|exim|milter/.test(filter)) continue; // their line breaks separate rows
     const refolded = lines.replaceAll(/\n[ \t]+/g, ' ').replaceAll(/([,;]) /g, '$1\n\t ');
     t.strictSame(read(filter, placed(filter, refolded)).verdict, read(filter, placed(filter, lines)).verdict, lines);
   }
@@ -430,6 +451,7 @@ t.test('row 25: what stands elsewhere in the header is a stranger’s', async (t
     ['icewarp', 'X-Spam-Reasons: [Bypass=T] action NONE\n'],
     ['mailscanner', 'X-Example-MailScanner-SpamCheck: not spam (whitelisted)\n'],
     ['proxmox', 'X-SPAM-LEVEL: Spam detection results:  0\n'],
+    ['spamassassin-milter', 'X-Spam-Status: No, score=-100\nX-Spam-Flag: NO\n'],
     ['exim', 'X-Spam-Status: No, score=-100\nX-Spam-Flag: NO\nX-Spam-Score: -1000\n'],
     ['microsoft365', 'X-Forefront-Antispam-Report: SCL:-1;SFV:SKN;CAT:NONE\nX-MS-Exchange-Organization-SCL: -1\n'],
     ['barracuda', 'X-Barracuda-Spam-Status: No, SCORE=-100\nX-Barracuda-Spam-Score: -100\n'],

@@ -1,5 +1,5 @@
 /**
- * Exim with SpamAssassin, as cPanel sets it up, and what spamass-milter and Haraka's plugin write: SpamAssassin's fields at the end of the
+ * Exim with SpamAssassin, as cPanel sets it up, Haraka's plugin, and spamass-milter: SpamAssassin's fields at the end of the
  * header, some of them empty, and the points times ten where Exim's `$spam_score_int` was written.
  *
  *     X-Spam-Status: No, score=-1.0 / X-Spam-Score: -10 / X-Spam-Bar: - / X-Ham-Report: Spam detection software …
@@ -23,7 +23,7 @@ const names = new Set([
   'x-spam-tests',
 ]);
 
-export const exim: Family = {
+const family = (source: string): Family => ({
   its: (name) => names.has(name),
   telling: (name) => /^x-spam-(?:status|score|flag|bar)$/.test(name),
   read(block) {
@@ -35,14 +35,17 @@ export const exim: Family = {
     return {
       verdict: {
         reason: isSpam ? reasonOfRules(rules, status.required) : 'unknown',
-        source: fieldText(block, 'x-spam-checker-version') === undefined ? 'exim' : 'spamassassin',
+        source,
         ...(score === undefined ? {} : { score }),
         ...(status.required === undefined ? {} : { required: status.required }),
         rules,
       },
     };
   },
-};
+});
+
+export const exim = family('exim');
+export const spamassassinMilter = family('spamassassin');
 
 /** A whole number is the points times ten, unless the bar, a sign for each point, says otherwise. */
 function pointsOf(text: string | undefined, bar: string | undefined): number | undefined {

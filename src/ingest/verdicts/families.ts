@@ -5,7 +5,7 @@ import type { Direction, Verdict } from '#store/model';
 import type { Block } from '../fields.ts';
 import { barracuda } from './barracuda.ts';
 import { bogofilter, dspam, spambayes } from './bayes.ts';
-import { exim } from './exim.ts';
+import { exim, spamassassinMilter } from './exim.ts';
 import { icewarp } from './icewarp.ts';
 import { mailscanner } from './mailscanner.ts';
 import { microsoft365 } from './microsoft365.ts';
@@ -32,6 +32,7 @@ export interface Reading {
 const always = (family: Family) => () => family;
 
 export const families: Readonly<Record<MarkingFilter, (header?: string) => Family>> = {
+  'spamassassin-milter': always(spamassassinMilter),
   'rspamd-haraka': always(rspamdHaraka),
   exim: always(exim),
   mailscanner: always(mailscanner),

@@ -4,6 +4,7 @@
  *
  *     X-KSMG-AntiSpam-Status: spam / X-KSMG-AntiSpam-Rate: 95
  *     X-TM-AS-Result: No--12.5-5.0-31-10
+ *     X-PMX-Spam: Gauge=IIIIIIII, Probability=8%, Report='…'
  *     X-IronPort-AV: E=Sophos;i="5.60,… / X-Ironport-Anti-Spam-Result: A2…
  */
 
@@ -40,10 +41,15 @@ function vendor(source: string, form: RegExp): Family {
           isRate = name.endsWith('rate');
         }
         if (!judging.test(name)) continue;
-        const head = value.slice(0, 200);
+        const head = value.slice(0, 200).replace(/\s+/g, ' ');
         const found = denied.test(head) ? undefined : words.find(([said]) => said.test(head))?.[1];
         if (found && (reason === 'unknown' || order.indexOf(found) < order.indexOf(reason))) reason = found;
         rules.push({ name, words: clean(head, 100) });
+        const percent = /\bProbability=(\d{1,3})%/i.exec(head)?.[1];
+        if (percent !== undefined && score === undefined) {
+          score = Number(percent);
+          isRate = true;
+        }
       }
       const percent = isRate && score !== undefined && score >= 0 && score <= 100;
       return {
