@@ -330,6 +330,7 @@ export const schema = z.strictObject({
       help: 'Signs rewritten senders: the first line of the secret file of postsrsd there.',
       kind: 'text',
       otherwise: 'no sender can be rewritten',
+      example: 'the-first-line-of-etc-postsrsd.secret',
       secret: true,
     }),
     validFor: setting(duration(), {

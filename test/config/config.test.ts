@@ -232,6 +232,19 @@ t.test('next hops are read as smtp/ reads them, and their passwords are never to
   t.match(problems('domains: { a.example: { nextHop: "smtp://h:99999" } }'), [
     /^1: domains\.a\.example\.nextHop: expected a next hop/,
   ]);
+  t.match(problems('delivery: { nextHop: "imaps://{user}*m:hush@h" }'), [
+    /^1: delivery\.nextHop: expected a next hop .*"imaps:\/\/" is none of/,
+  ]);
+  t.same(problems('domains: { a.example: { nextHop: "imaps://{user}*m:hush@h/INBOX" } }'), [], 'of a domain');
+  t.match(problems('delivery: { amavis: "127.0.0.1:9998" }'), [/^1: delivery\.amavis: expected a socket of amavis/]);
+  t.match(problems('release: { sender: "nobody" }'), [
+    '1: release.sender: expected original, empty, srs or fixed:ADDRESS, found "nobody"',
+  ]);
+  t.match(problems('release: { sender: srs }\ndomains: { a.example: { sender: srs }, b.example: { sender: empty } }'), [
+    '1: release.sender: srs needs release.srsSecret',
+    '2: domains.a.example.sender: srs needs release.srsSecret',
+  ]);
+  t.same(problems('release: { sender: srs, srsSecret: 12charsecret }'), []);
   t.match(problems('delivery: { nextHop: "smtp://h?tls=maybe" }'), [/tls=maybe is none of/]);
   for (const good of ['smtp://h', 'smtps://u:p@h:465', 'lmtp://[::1]:24', 'smtp://10.0.0.1:25?tls=verify'])
     t.same(problems(`delivery: { nextHop: "${good}" }`), [], good);
