@@ -66,9 +66,10 @@ const gateway = ({ doors, sink }: World, t: Test, master = ''): Promise<Postfix>
 
 const mail = (subject: string, more = '') =>
   `From: Cheap Deals <promo@spam.example>\r\nTo: somebody@harbour.example\r\nSubject: ${subject}\r\n` +
-  `Date: Sun, 22 Nov 2026 01:00:00 +0000\r\nMessage-ID: <${subject.replace(/\W+/g, '-')}@spam.example>\r\n${more}\r\nBuy now\r\n`;
+  `Date: ${new Date().toUTCString().replace('GMT', '+0000')}\r\nMessage-ID: <${subject.replace(/\W+/g, '-')}@spam.example>\r\n${more}\r\nBuy now\r\n`;
+/** As SpamAssassin does, on top. */
 const marked = (subject: string) =>
-  mail(subject, 'X-Spam-Flag: YES\r\nX-Spam-Status: Yes, score=8.1 required=5.0 tests=A,B version=4.0.1\r\n');
+  `X-Spam-Flag: YES\r\nX-Spam-Status: Yes, score=8.1 required=5.0 tests=A,B version=4.0.1\r\n${mail(subject)}`;
 
 type Listed = Entry & { readonly message: { readonly subject: string; readonly sender: string } };
 
@@ -132,6 +133,8 @@ t.test('a milter marks, and only what a milter marked is diverted', async (t) =>
     'local.d/milter_headers.conf':
       'use = ["x-spamd-bar", "x-spam-level", "x-spam-status"];\nextended_spam_headers = true;\nskip_local = false;\n',
     'local.d/options.inc': 'local_addrs = [];\n',
+    // Rspamd gives points for a mark that was there before; here it shall be all up to Postfix.
+    'local.d/headers_group.conf': 'symbols { "SPAM_FLAG" { weight = 0.0; } }\n',
   }));
   const postfix = await Postfix.start(t, {
     sinkPort: world.sink.port,
@@ -150,7 +153,8 @@ t.test('a milter marks, and only what a milter marked is diverted', async (t) =>
     verdict: { reason: 'spam', source: 'rspamd', disposition: { kind: 'accepted' } },
   });
   t.ok(entry!.verdict.rules.some(({ name }) => name === 'LAZARET_TEST'));
-  await submit(postfix.port, { from, to, message: mail('I say so', 'X-Spam: Yes\r\n') });
+  const own = await submit(postfix.port, { from, to, message: mail('I say so', 'X-Spam: Yes\r\n') });
+  t.match(own.reply, /^250 /);
   await sunk(world, 'I say so');
   t.same(await entriesAbout(world, 'I say so'), [], 'a sender cannot divert his own mail');
   await rspamd.stop();
@@ -196,9 +200,7 @@ t.test('REDIRECT and BCC name nobody: such mail is for global only', async (t) =
   const to = ['ada@harbour.example', 'ben@quay.example'];
   await submit(postfix.port, { from, to, message: mail('Redirected', 'X-Redirect: 1\r\n') });
   const redirected = await arrived(world, 'Redirected');
-  t.match(redirected, [
-    { owner: '', recipient: '', orcpt: 'rfc822;ada@harbour.example', verdict: { reason: 'unknown' } },
-  ]);
+  t.match(redirected, [{ owner: '', recipient: '', verdict: { reason: 'unknown' } }]);
   t.equal(redirected.length, 1);
   await submit(postfix.port, { from, to, message: mail('Copied', 'X-Bcc-It: 1\r\n') });
   const copied = await arrived(world, 'Copied');
@@ -215,7 +217,7 @@ t.test('row 45: what Lazaret refuses or puts off is never a bounce to a forged s
   const to = ['ada@harbour.example'];
   const large = `${marked('Too large')}${'x'.repeat(70)}\r\n`.padEnd(2500, 'x');
   await submit(postfix.port, { from, to, message: large });
-  await postfix.logs(/status=SOFTBOUNCE \(host [^\n]*552 5\.3\.4/);
+  await postfix.logs(/status=SOFTBOUNCE \([^\n]*size/);
   doors.gateway.shut();
   await submit(postfix.port, { from, to, message: marked('Away') });
   await postfix.logs(/relay=none, [^\n]*status=deferred|status=deferred \(lost connection/);

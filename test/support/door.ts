@@ -62,8 +62,9 @@ export class Door {
     client.on('data', (octets) => {
       const text = octets.toString('latin1');
       this.said[at] += text;
-      tail = (tail + text).slice(-5);
-      whole = inText && tail === '\r\n.\r\n';
+      // Within a text a dot is doubled; QUIT may stand behind its end.
+      if (inText && (tail + text).includes('\r\n.\r\n')) whole = true;
+      tail = text.slice(-4);
       server.write(octets);
     });
     server.on('data', (octets) => {

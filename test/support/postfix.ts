@@ -58,7 +58,7 @@ export class Postfix {
       writeFileSync(join(etc, name), text, { mode: text.startsWith('#!') ? 0o755 : 0o644 });
     const postfix = new Postfix(port, folder);
     t.teardown(async () => {
-      await postfix.#postfix('stop').catch(() => {});
+      await postfix.#postfix('abort').catch(() => {});
       rmSync(folder, { recursive: true, force: true });
     });
     await postfix.#postfix('start').catch((error: Error) => {
@@ -82,11 +82,12 @@ export class Postfix {
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
-  /** Resolves with the match as soon as its log has it, also from before. */
+  /** Resolves with the match as soon as its log has it, also from before. @throws after half a minute without */
   async logs(form: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
+    for (const until = Date.now() + 30_000; ; ) {
       const match = form.exec(this.log);
       if (match) return match;
+      if (Date.now() > until) throw new Error(`Postfix did not log ${form}:\n${this.log.slice(-4000)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -104,8 +105,8 @@ export class Postfix {
       .map((line) => JSON.parse(line) as Queued);
   }
 
-  /** `start` is back when it listens, `stop` when all have gone. */
-  async #postfix(verb: 'start' | 'stop'): Promise<void> {
+  /** `start` is back when it listens; `abort` waits for nobody. */
+  async #postfix(verb: 'start' | 'abort'): Promise<void> {
     await promisify(execFile)('postfix', ['-c', join(this.#folder, 'etc'), verb]);
   }
 
@@ -115,6 +116,7 @@ export class Postfix {
   }
 }
 
+/** Clients come from loopback, but are the internet: no field is added to what they send. */
 const mainCf = (folder: string, sinkPort: number) => `compatibility_level = 3.6
 queue_directory = ${folder}/queue
 data_directory = ${folder}/data
@@ -134,6 +136,7 @@ alias_database =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
+local_header_rewrite_clients =
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
 smtpd_tls_security_level = none
