@@ -178,7 +178,10 @@ function watched({ intake }: Partial<Parsed>, report: Report): void {
     if (one.done !== undefined && one.delete)
       report([...at, 'delete'], `${one.folder}: its files can be moved (done) or deleted, not both`);
     if (one.rcpt.length > 0 && one.rcptField !== undefined)
-      report([...at, 'rcptField'], `${one.folder}: rcpt and rcptField both say whom its mail is for; one of them is enough`);
+      report(
+        [...at, 'rcptField'],
+        `${one.folder}: rcpt and rcptField both say whom its mail is for; one of them is enough`,
+      );
     if (intake.watch.findIndex(({ folder }) => folder === one.folder) < i)
       report([...at, 'folder'], `${one.folder} is watched already`);
   });

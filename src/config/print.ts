@@ -59,10 +59,7 @@ export function withoutSecrets(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutSecrets);
   if (typeof value === 'object' && value !== null)
     return Object.fromEntries(
-      Object.entries(value).map(([key, inner]) => [
-        key,
-        isSecretName(key) ? hidden(inner) : withoutSecrets(inner),
-      ]),
+      Object.entries(value).map(([key, inner]) => [key, isSecretName(key) ? hidden(inner) : withoutSecrets(inner)]),
     );
   return value;
 }
