@@ -72,9 +72,10 @@ function rows(lines: readonly string[]): ReadonlyMap<string, RuleHit> {
   for (const line of lines) {
     const match = /^\s{0,6}(-?\d{1,6}(?:\.\d{1,6})?)\s{1,4}([A-Z0-9_]{1,100})(?:\s(.*))?$/.exec(line.trimEnd());
     if (match?.[2]) last = { name: match[2], score: Number(match[1]), words: match[3]?.trim() ?? '' };
-    else if (last && line.trim() !== '') last = { ...last, words: `${last.words} ${line.trim()}`.slice(0, 500).trim() };
-    else continue;
-    found.set(last.name, last);
+    else if (line.trim() === '')
+      last = undefined; // below a report's table comes other text
+    else if (last) last = { ...last, words: `${last.words} ${line.trim()}`.slice(0, 500).trim() };
+    if (last) found.set(last.name, last);
   }
   return found;
 }
