@@ -187,4 +187,14 @@ t.test('a report goes out by the next hop, from nobody', async (t) => {
   const text = report?.bytes.toString('latin1') ?? '';
   t.ok(text.startsWith('From: Lazaret <lazaret@harbour.example>\r\n'));
   t.ok(text.includes(`\r\n\r\n${mailAbout('one')}\r\n--`), 'with the message as it came');
+
+  // Another Lazaret understands it, if somebody it knows sends it.
+  const other = await startApp(t, {
+    training: { trainers: [maildirs], reports: { spam: ['spam@harbour.example'], loggedIn: false } },
+  });
+  await handOver(other, 'lmtp', [
+    { sender: 'ada@harbour.example', recipients: ['spam@harbour.example'], message: report?.bytes ?? '' },
+  ]);
+  await other.until('trained');
+  t.same(await lying(other, 'spam'), ['one']);
 });
