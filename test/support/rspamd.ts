@@ -35,10 +35,10 @@ export interface Scanned {
 /** Name below the folder of local configuration (`local.d/redis.conf`) → text. */
 export type RspamdFiles = Readonly<Record<string, string>>;
 
-/** Modules that load lists from the world when they start, or ask it about each message. */
+/** Modules that load lists from the world when they start, or ask it about each message; and greylisting. */
 // biome-ignore format: one name a line would say less
 const worldly = [
-  'arc', 'asn', 'dmarc', 'hfilter', 'mid', 'mime_types', 'multimap', 'mx_check', 'neural', 'phishing', 'rbl', 'spf', 'surbl',
+  'arc', 'asn', 'dmarc', 'greylist', 'hfilter', 'mid', 'mime_types', 'multimap', 'mx_check', 'neural', 'phishing', 'rbl', 'spf', 'surbl',
   'whitelist',
 ];
 
@@ -87,6 +87,9 @@ export class TestRspamd {
     await rspamd.#write({
       'local.d/redis.conf': `servers = "127.0.0.1:${redis.port}";\n`,
       'local.d/worker-controller.inc': `bind_socket = "127.0.0.1:${ports.controller}";\n`,
+      'local.d/worker-normal.inc': `bind_socket = "127.0.0.1:${ports.scanner}";\ncount = 1;\n`,
+      'local.d/worker-proxy.inc': `bind_socket = "127.0.0.1:${ports.milter}";
+upstream "local" { default = yes; hosts = "127.0.0.1:${ports.scanner}"; }\n`,
       ...Object.fromEntries(worldly.map((name) => [`override.d/${name}.conf`, 'enabled = false;\n'])),
       ...files(ports, redis),
       'override.d/options.inc': `dns { nameserver = ["127.0.0.1:${nameServer}"]; retransmits = 1; timeout = 1s; }
@@ -94,9 +97,6 @@ url_tld = "${folder}/suffixes";\n`,
       // It compiles the whole list of the world for ten seconds.
       suffixes: 'com\nexample\n',
       'override.d/logging.inc': 'type = "console";\nlevel = "info";\n',
-      'override.d/worker-normal.inc': `bind_socket = "127.0.0.1:${ports.scanner}";\ncount = 1;\n`,
-      'override.d/worker-proxy.inc': `bind_socket = "127.0.0.1:${ports.milter}";
-upstream "local" { default = yes; hosts = "127.0.0.1:${ports.scanner}"; }\n`,
       'rspamd.local.lua': ownRule,
     });
     await rspamd.start();
