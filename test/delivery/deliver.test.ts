@@ -264,8 +264,8 @@ t.test('row 8: every sample arrives as it was stored, and the signed hash is tha
     held.set(String(entry.id), raw);
     await world.drop(entry);
   }
-  await world.settle();
-  t.equal(world.sink.messages.length, names.length);
+  // On a loaded machine some find no connection free, and come again after seconds.
+  await world.sink.sees(({ messages }) => messages.length === names.length);
   for (const { bytes } of world.sink.messages) {
     const token = tokenIn(bytes);
     const raw = held.get(String(token?.entryId)) ?? Buffer.alloc(0);
@@ -277,6 +277,46 @@ t.test('row 8: every sample arrives as it was stored, and the signed hash is tha
     held.delete(String(token?.entryId));
   }
   t.equal(held.size, 0);
+});
+
+t.test(
+  'spam fields get other names only where that is asked for, and never where a signature names them',
+  async (t) => {
+    const world = await World.open(t);
+    const marked = (signed: string, body = 'Buy now.\r\n') =>
+      `Received: from x by y\r\nX-Spam-Flag: YES\r\nX-Spamd-Result: default: True [9.00 / 5.00];\r\n\tA(9.00)[]\r\n` +
+      `DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=x;\r\n h=From:${signed}; bh=x; b=y\r\nSubject: Offer\r\n\r\n${body}`;
+    const released = async (text: string) => {
+      await world.drop(await world.hold(text));
+      await world.settle();
+      const { bytes } = world.sink.messages.at(-1)!;
+      t.equal(
+        tokenIn(bytes)?.bodySha256,
+        createHash('sha256')
+          .update(text.slice(text.indexOf('\r\n\r\n') + 4))
+          .digest('hex'),
+      );
+      return below(bytes).toString('latin1');
+    };
+    t.equal(await released(marked('Subject')), marked('Subject'), 'as stored');
+    world.use({ renameHeaders: true });
+    const renamed = (text: string) => text.replace('X-Spam-Flag', 'X-Pre-Release-X-Spam-Flag');
+    const both = (text: string) => renamed(text).replace('X-Spamd-Result', 'X-Pre-Release-X-Spamd-Result');
+    t.equal(await released(marked('Subject')), both(marked('Subject')));
+    t.equal(await released(marked('x-spamd-result')), renamed(marked('x-spamd-result')), 'what is signed stays');
+    const large = marked('Subject', `${'Buy now, buy more, and more.\r\n'.repeat(20_000)}`);
+    t.equal(await released(large), both(large), 'a large one, read in pieces');
+    const endless = `X-Spam: Yes\r\n${'X-A: b\r\n'.repeat(150_000)}\r\nx\r\n`;
+    t.equal(await released(endless), endless, 'a header too long to be searched for signatures stays');
+  },
+);
+
+t.test('a release is from whom the settings say', async (t) => {
+  const world = await World.open(t);
+  world.use({ senderOf: () => '' });
+  await world.drop(await world.hold());
+  await world.settle();
+  t.match(world.sink.messages, [{ sender: '', rcptParams: ['NOTIFY=NEVER'] }]);
 });
 
 t.test('row 5: a 5xx at any point brings the entry back, with the words of the next hop', async (t) => {

@@ -48,11 +48,9 @@ local function base64url(text) return (text:gsub('+', '-'):gsub('/', '_'):gsub('
 
 local function sha256(text) return hash.create_specific('sha256', text):hex() end
 
--- Header and body of the message as it came; nothing is parsed yet.
-local function halves(content)
-  local head = content:sub(1, longest_header)
-  if head:sub(1, 2) == '\r\n' then return '', 3 end
-  if head:sub(1, 1) == '\n' then return '', 2 end
+-- The header of the message as it came, and where its body begins; nothing is parsed yet.
+local function header_of(content)
+  local head = tostring(content:span(1, math.min(#content, longest_header)))
   local _, crlf = head:find('\r\n\r\n', 1, true)
   local _, lf = head:find('\n\n', 1, true)
   local last = crlf and lf and math.min(crlf, lf) or crlf or lf
@@ -103,8 +101,9 @@ end
 
 -- Lines may have come to end with LF on the way here.
 local function is_body(content, from, token)
-  local body = content:sub(from)
-  return sha256(body) == token.body or sha256((body:gsub('\r?\n', '\r\n'))) == token.body
+  if from > #content then return sha256('') == token.body end
+  local body = content:span(from)
+  return sha256(body) == token.body or sha256((tostring(body):gsub('\r?\n', '\r\n'))) == token.body
 end
 
 local function let_through(task, token)
@@ -136,9 +135,8 @@ end
 
 local function check(task)
   local content = task:get_content()
-  if not content then return end
-  content = tostring(content)
-  local header, body = halves(content)
+  if not content or #content == 0 then return end
+  local header, body = header_of(content)
   if not header then return end
   for _, value in ipairs(values(header)) do
     local token = verified(value)
