@@ -169,6 +169,22 @@ t.test('amavis and Postfix', async (t) => {
     );
   });
 
+  await t.test(
+    'row 4: one of several recipients is nobody of ours: one answer for all, and nothing comes twice',
+    async (t) => {
+      const to = ['ada@harbour.example', 'nobody@elsewhere.example', '"no such@user"@quay.example'];
+      await submit(after.port, { from, to, message: mail('One is a stranger') });
+      const entries = await arrived(world, 'One is a stranger', 3);
+      t.same(entries.map(({ recipient, owner }) => [recipient, owner]).sort(), [
+        ['"no such@user"@quay.example', '"no such@user"@quay.example'],
+        ['ada@harbour.example', 'ada@harbour.example'],
+        ['nobody@elsewhere.example', ''],
+      ]);
+      await after.logs(/to=<nobody@elsewhere\.example>[^\n]*status=sent \(250/);
+      t.notOk(server.events.some((event) => event.kind === 'repeated' && event.subject === 'One is a stranger'));
+    },
+  );
+
   await t.test('row 25: fields that the sender wrote in the name of a filter count for nothing', async (t) => {
     const message = Buffer.from(raw('spam-spoofed-filter-headers'), 'latin1');
     await submit(after.port, { from: '', to: ['ada@harbour.example'], message });
@@ -251,6 +267,23 @@ t.test('amavis and Postfix', async (t) => {
     t.match(good.reply, /^250 2\.0\.0 /);
     await sunk(sink, ({ bytes }) => bytes.includes('Subject: Fine'));
   });
+
+  await t.test(
+    'before the queue a virus and a forbidden attachment are refused as well, each with its own words',
+    async (t) => {
+      const to = ['ada@harbour.example'];
+      const virus = await submit(before.port, { from, to, message: mail('Refused virus', 'STAND-IN-VIRUS') });
+      t.match(virus.reply, /^554 5\.7\.0 Reject, id=\S+ - INFECTED: Stand-In\.Virus/);
+      t.match((await arrived(world, 'Refused virus'))[0]?.verdict, {
+        reason: 'virus',
+        disposition: { kind: 'rejected' },
+      });
+      const banned = raw('virus-double-extension').replace('Subject: Your invoice', 'Subject: Refused attachment');
+      const { reply } = await submit(before.port, { from, to, message: Buffer.from(banned, 'latin1') });
+      t.match(reply, /^554 5\.7\.0 Reject, id=\S+ - BANNED/);
+      t.match((await arrived(world, 'Refused attachment'))[0]?.verdict, { reason: 'banned' });
+    },
+  );
 
   await t.test('before the queue, while the server is away: 451 to the sender, who comes again', async (t) => {
     const to = ['ada@harbour.example'];
