@@ -3,6 +3,7 @@ import { accountAdd, accountList, accountPasswd, accountRemove } from './account
 import { configCheck, configInit, configShow } from './config.ts';
 import { demo } from './demo.ts';
 import { discard } from './discard.ts';
+import { doctor } from './doctor.ts';
 import { importMail } from './import.ts';
 import { inject } from './inject.ts';
 import { list } from './list.ts';
@@ -30,6 +31,7 @@ import { watch } from './watch.ts';
 export const verbs: readonly Verb[] = [
   serve,
   demo,
+  doctor,
   configInit,
   configCheck,
   configShow,

@@ -418,6 +418,14 @@ export const schema = z.strictObject({
       }),
     },
   ),
+  doctor: group('What `lazaret doctor` may use.', {
+    probe: optional(address(), {
+      help: 'A mailbox of ours that may get its message, each time it is run.',
+      kind: 'address',
+      otherwise: 'it hands no message over, unless told to by --to',
+      example: 'postmaster@harbour.example',
+    }),
+  }),
   shutdown: group('What happens on SIGTERM: nobody new is let in, and who is at rest is told so.', {
     grace: setting(duration(), {
       help: 'So long commands, messages and deliveries that are running may go on; then they are cut. Docker kills 10 seconds after SIGTERM, systemd 90, unless told otherwise.',
