@@ -75,6 +75,7 @@ async function build(t: Test): Promise<World> {
   );
   const [listener] = settings.intake.lmtp;
   settings.intake.smtp = [{ ...listener, disposition: 'rejected 554 5.7.0 Reject' }];
+  settings.intake.maxMessageBytes = 100_000;
   const server = await startApp(t, settings);
   lmtp.leadTo(server.addresses.lmtp[0]!.port);
   smtp.leadTo(server.addresses.smtp[0]!.port);
@@ -327,6 +328,18 @@ t.test('amavis and Postfix', async (t) => {
     const stored = Buffer.concat(await chunks(server.app.store.messages.read(entry!.messageId)));
     t.ok(delivered[0]!.bytes.toString('latin1').endsWith(stored.toString('latin1')), 'octet for octet');
     t.match(await after.queue(), []);
+    t.same(bounces(world), []);
+  });
+
+  await t.test('what is too large for the server stays with Postfix, and is no bounce', async (t) => {
+    const message = `${mail('Too large')}${`${'x'.repeat(76)}\r\n`.repeat(1500)}`;
+    const waiting = after.logs(/to=<large@harbour\.example>[^\n]*status=deferred \([^\n]*451 4\.5\.0[^\n]*552/);
+    await submit(after.port, { from, to: ['large@harbour.example'], message });
+    await waiting;
+    t.match(await after.queue(), [{ sender: from }]);
+    t.same(await entriesAbout(world, 'Too large'), []);
+    const { reply } = await submit(before.port, { from, to: ['large@harbour.example'], message });
+    t.match(reply, /^451 4\.5\.0 /);
     t.same(bounces(world), []);
   });
 });
