@@ -5,7 +5,7 @@ import { AddressBook } from '#app/policy/addresses';
 import { openStore } from '#store/open';
 import { HttpIntake, Lmtp } from './clients.ts';
 import type { LazaretPeer } from './lazaret.ts';
-import { message } from './mail.ts';
+import { marked, message } from './mail.ts';
 import type { Peer } from './peer.ts';
 
 /** Hands over messages `from` to `to` on so many connections; answers messages a second. */
@@ -18,6 +18,17 @@ export async function handOver(
   length: 'usual' | 'short' = 'usual',
 ): Promise<number> {
   return handOverBy(() => Lmtp.connect(peer.lmtpPort), recipient, from, to, connections, length);
+}
+
+/** The same, each with a filter's block on top. */
+export function handOverMarked(
+  peer: Peer,
+  recipient: string,
+  from: number,
+  to: number,
+  connections: number,
+): Promise<number> {
+  return handOverBy(() => Lmtp.connect(peer.lmtpPort), recipient, from, to, connections, 'usual', marked);
 }
 
 /** The same by HTTP. */
@@ -38,17 +49,18 @@ async function handOverBy(
   to: number,
   connections: number,
   length: 'usual' | 'short',
+  make: (at: number, length: 'usual' | 'short') => Buffer = message,
 ): Promise<number> {
   const lines = await Promise.all(Array.from({ length: connections }, connect));
   // Made beforehand where the rate is wanted, for making them costs about what handing them over does.
-  const ready = Array.from({ length: Math.min(to - from, 2500) }, (_, at) => message(from + at, length));
+  const ready = Array.from({ length: Math.min(to - from, 2500) }, (_, at) => make(from + at, length));
   let next = from;
   const start = performance.now();
   await Promise.all(
     lines.map(async (line) => {
       while (next < to) {
         const at = next++;
-        await line.send(recipient, ready[at - from] ?? message(at, length));
+        await line.send(recipient, ready[at - from] ?? make(at, length));
       }
       line.end();
     }),

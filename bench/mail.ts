@@ -64,3 +64,27 @@ export function message(at: number, length: 'usual' | 'short' = 'usual'): Buffer
     ].join('\r\n'),
   );
 }
+
+/** The same with the block of a filter above it: what amavis writes, with twenty rules. */
+export function marked(at: number): Buffer {
+  const random = numbers(at + 1);
+  const rules = Array.from({ length: 20 }, (_, n) => `RULE_OF_THE_BENCH_${n}=${(random() * 3 - 1).toFixed(3)}`);
+  const id = `B${at.toString(36).padStart(11, '0')}`;
+  const block = [
+    'X-Envelope-From: <sender@bench.example>',
+    'X-Envelope-To: <ada@harbour.example>',
+    'X-Envelope-To-Blocked: <ada@harbour.example>',
+    `X-Quarantine-ID: <${id}>`,
+    'X-Spam-Flag: YES',
+    'X-Spam-Score: 9.3',
+    'X-Spam-Level: *********',
+    'X-Spam-Status: Yes, score=9.3 tag=-999 tag2=6.31 kill=6.31',
+    ` tests=[${rules.join(',\r\n  ')}]`,
+    ' autolearn=no autolearn_force=no',
+    'Received: from mx.harbour.example ([127.0.0.1])',
+    ' by localhost (mx.harbour.example [127.0.0.1]) (amavis, port 10024) with ESMTP',
+    ` id ${id}; Tue, 3 Nov 2026 10:00:00 +0000 (UTC)`,
+    '',
+  ].join('\r\n');
+  return Buffer.concat([Buffer.from(block), message(at)]);
+}

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { ReplicaSet } from '../test/support/mongod.ts';
 import { makeDovecot } from './dovecot.ts';
 import { Figures, median } from './figures.ts';
-import { fillStore, handOver, handOverByHttp } from './fill.ts';
+import { fillStore, handOver, handOverByHttp, handOverMarked } from './fill.ts';
 import { makeLazaret } from './lazaret.ts';
 import { arrivals, type Bench, firstOpen, idleMemory, logins, moves, reads } from './measure.ts';
 import { manyAccounts, viewMemory } from './memory.ts';
@@ -108,6 +108,16 @@ async function fill(size: number, user: string): Promise<void> {
         else rates.push(await handOverByHttp(lazaret, user, at, at + httpCount, 8));
       }
     figures.add(lazaret.name, { what: byHttp, entries: size, unit: '/s', value: median(rates.slice(1)) });
+  }
+  // To be held against the intake of plain mail: what reading a verdict costs.
+  const ofMarked = "LMTP intake with a filter's block, 8 connections";
+  if (!onMongo && !options.short && wanted(ofMarked) && size >= at + httpCount * (runs + 1)) {
+    const rates: number[] = [];
+    for (let run = 0; run <= runs; run++, at += httpCount)
+      for (const peer of peers)
+        if (peer === lazaret) rates.push(await handOverMarked(lazaret, user, at, at + httpCount, 8));
+        else await handOver(peer, user, at, at + httpCount, 8);
+    figures.add(lazaret.name, { what: ofMarked, entries: size, unit: '/s', value: median(rates.slice(1)) });
   }
   // What was measured was durable; the rest need not be, on a slow disk it would take an hour.
   for (const peer of peers) {
