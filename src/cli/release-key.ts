@@ -7,18 +7,34 @@ export const releaseKey: Verb = {
   about:
     'Lazaret signs each release with it (X-Lazaret-Release). Whoever has it can send mail past the filter: keep it as you keep ' +
     'a password, and give it to the filter only.',
-  options: [{ flags: '--file <path>', help: 'into this new file, which only its owner may read', filled: true }],
+  options: [
+    { flags: '--file <path>', help: 'into this new file, which only its owner may read', filled: true },
+    { flags: '--new', help: 'make a new key first, because the old one is known to others' },
+  ],
   examples: [
     ['lazaret release-key --file /etc/rspamd/lazaret-release.key', 'for the rule of docs/release.md'],
     ['lazaret release-key', '64 hex digits'],
+    ['lazaret release-key --new', 'then restart Lazaret, and give it to the filters'],
   ],
   async run(call) {
     const file = call.text('file');
-    const [{ withTools }, { open }] = await Promise.all([import('./tools.ts'), import('node:fs/promises')]);
-    return withTools(call, async ({ releaseKey }) => {
-      const hex = Buffer.from(releaseKey).toString('hex');
+    const [{ withTools }, { open }, { randomBytes }] = await Promise.all([
+      import('./tools.ts'),
+      import('node:fs/promises'),
+      import('node:crypto'),
+    ]);
+    return withTools(call, async ({ store, releaseKey: old }) => {
+      const keyToGive = async (): Promise<string> => {
+        const key = call.flag('new') ? randomBytes(32) : old;
+        if (key !== old) {
+          await store.settings.put('releaseKey', key);
+          call.note('a server that runs signs with the old key until it is started again');
+        }
+        return Buffer.from(key).toString('hex');
+      };
       if (file === undefined) {
-        call.print(call.json ? asJson({ key: hex }) : `${hex}\n`);
+        const key = await keyToGive();
+        call.print(call.json ? asJson({ key }) : `${key}\n`);
         return 0;
       }
       const handle = await open(file, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
@@ -26,7 +42,7 @@ export const releaseKey: Verb = {
         throw new Failure(exists ? `${file} is there already; remove it first` : `${file}: ${error.message}`);
       });
       try {
-        await handle.writeFile(`${hex}\n`);
+        await handle.writeFile(`${await keyToGive()}\n`);
       } finally {
         await handle.close();
       }

@@ -12,6 +12,7 @@ import type { AmavisSocket } from './way.ts';
 
 /** Between two octets; amavis answers when its own next hop has. */
 const defaultSilenceMs = 11 * 60_000;
+const connectMs = 30_000;
 const longestReply = 64 * 1024;
 /** amavisd has a few children; all others wait outside. */
 const requestsAtOnce = 2;
@@ -80,12 +81,13 @@ function ask(socket: AmavisSocket, request: string, silenceMs: number, signal: A
     const later = (said: string): void => end(() => resolve({ kind: 'later', said }));
     const onAbort = (): void => (asked ? later('the try was given up') : end(() => reject(signal.reason)));
     signal.addEventListener('abort', onAbort);
-    stream.setTimeout(silenceMs, () => later('amavis did not answer in time'));
+    stream.setTimeout(Math.min(connectMs, silenceMs), () => later('amavis did not answer in time'));
     stream.setEncoding('latin1');
     stream.on('error', (error: NodeJS.ErrnoException) => later(`amavis cannot be reached (${error.code ?? 'error'})`));
     stream.on('close', () => later('amavis closed the connection'));
     stream.on('connect', () => {
       asked = true;
+      stream.setTimeout(silenceMs);
       stream.write(request, 'latin1');
     });
     stream.on('data', (chunk: string) => {

@@ -1,12 +1,16 @@
 /**
- * The spam fields of a released header under other names (AC-15): `X-Spam-Flag: YES` becomes `X-Pre-Release-X-Spam-Flag:
- * YES`, so that no rule behind us files a released message as spam again. What a signature names keeps its name: the
- * signature is worth more than the rule. Lines, order and line ends stay as they are.
+ * Fields of a released header under other names (AC-15): `X-Spam-Flag: YES` becomes `X-Pre-Release-X-Spam-Flag: YES`, so that
+ * no rule behind us files a released message as spam again, and `Delivered-To` of an earlier delivery does not look like a
+ * loop. What a signature names keeps its name: the signature is worth more than the rule. Lines, order and line ends stay as
+ * they are.
  */
 
-/** Fields by which mail is filed as spam: of SpamAssassin, amavis, Rspamd and its kin; Rspamd's `Deliver-To: Junk`. */
-const spamField =
-  /^(?:x-spam(?:-[!-9;-~]*)?|x-spamd-[!-9;-~]+|x-rspamd-[!-9;-~]+|x-bogosity|x-dspam-[!-9;-~]+|deliver-to)$/;
+/**
+ * By which mail is filed as spam: fields of SpamAssassin, amavis, Rspamd and its kin, Rspamd's `Deliver-To: Junk`. And those
+ * of a delivery that was: Dovecot keeps a `Return-Path` it finds, Postfix bounces what was `Delivered-To` the same address.
+ */
+const namesToChange = new Set(['x-spam', 'x-bogosity', 'deliver-to', 'delivered-to', 'return-path']);
+const families = /^x-(?:spam|spamd|rspamd|dspam)-[!-9;-~]+$/;
 /** Longer than any such field's name. */
 const longestName = 100;
 
@@ -26,7 +30,7 @@ export function withRenamedSpamFields(header: Buffer, signed: ReadonlySet<string
             .toString('latin1')
             .trimEnd()
             .toLowerCase();
-    if (spamField.test(name) && !signed.has(name)) {
+    if ((namesToChange.has(name) || families.test(name)) && !signed.has(name)) {
       pieces.push(header.subarray(kept, at), Buffer.from(renamed));
       kept = at;
     }

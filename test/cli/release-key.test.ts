@@ -38,4 +38,11 @@ t.test('the release key is the one that releases are signed with', async (t) => 
     bodySha256: 'a'.repeat(64),
   };
   t.same(verifyRelease(Buffer.from(out.trim(), 'hex'), signRelease(key, token)), token);
+
+  t.match(await run('release-key', '--new', '--file', file), { code: 1 }, 'nowhere to put it');
+  t.equal((await run('release-key')).out, out, 'then it is not made');
+  const renewed = await run('release-key', '--new');
+  t.match(renewed, { code: 0, out: /^[0-9a-f]{64}\n$/, err: /until it is started again/ });
+  t.not(renewed.out, out);
+  t.equal((await run('release-key')).out, renewed.out);
 });

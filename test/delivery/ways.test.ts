@@ -167,9 +167,9 @@ t.test('spam fields get other names, what is signed keeps its own', async (t) =>
     withRenamedSpamFields(Buffer.from(text, 'latin1'), new Set(signed)).toString('latin1');
   t.equal(
     rename(
-      'Received: x\r\nX-Spam-Flag: YES\r\nx-spam : Yes\r\nX-Spamd-Result: default: True [9.00 / 5.00];\r\n\tX-Spam-Flag: a(1.0)\r\nSubject: X-Spam\r\nDeliver-To: Junk\r\nX-Spammy-Not: 1\r\n\r\n',
+      'Received: x\r\nX-Spam-Flag: YES\r\nx-spam : Yes\r\nX-Spamd-Result: default: True [9.00 / 5.00];\r\n\tX-Spam-Flag: a(1.0)\r\nSubject: X-Spam\r\nDeliver-To: Junk\r\nX-Spammy-Not: 1\r\nDelivered-To: ada@harbour.example\r\n\r\n',
     ),
-    'Received: x\r\nX-Pre-Release-X-Spam-Flag: YES\r\nX-Pre-Release-x-spam : Yes\r\nX-Pre-Release-X-Spamd-Result: default: True [9.00 / 5.00];\r\n\tX-Spam-Flag: a(1.0)\r\nSubject: X-Spam\r\nX-Pre-Release-Deliver-To: Junk\r\nX-Spammy-Not: 1\r\n\r\n',
+    'Received: x\r\nX-Pre-Release-X-Spam-Flag: YES\r\nX-Pre-Release-x-spam : Yes\r\nX-Pre-Release-X-Spamd-Result: default: True [9.00 / 5.00];\r\n\tX-Spam-Flag: a(1.0)\r\nSubject: X-Spam\r\nX-Pre-Release-Deliver-To: Junk\r\nX-Spammy-Not: 1\r\nX-Pre-Release-Delivered-To: ada@harbour.example\r\n\r\n',
   );
   t.equal(
     rename('X-Spam-Level: **\nX-Rspamd-Action: reject\n\n', ['x-spam-level', 'from']),

@@ -119,8 +119,10 @@ t.test('a release passes amavis once, and nothing that looks like one; what come
   const banned = spam('Banned', 'x').replace(
     '\r\n\r\nx',
     '\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name="invoice.pdf.exe"\r\n' +
-      'Content-Disposition: attachment; filename="invoice.pdf.exe"\r\nContent-Transfer-Encoding: base64\r\n\r\nTVqQAAMAAAAEAAAA',
+      'Content-Disposition: attachment; filename="invoice.pdf.exe"\r\nContent-Transfer-Encoding: base64\r\n\r\n' +
+      `TVqQAAMAAAAEAAAA${'A'.repeat(60)}\r\n`.repeat(8000),
   );
+  // Of this size amavis has it in a file, and not in memory.
   t.equal(await pass(banned), 'arrived', 'a banned file is caught');
   const held = (await store.entries.list({ scope: { level: 'global' }, limit: 100 })).find(
     (each) => each.verdict.reason === 'banned',
