@@ -339,7 +339,7 @@ export const schema = z.strictObject({
       default: '1d',
     }),
     renameHeaders: setting(yesOrNo(), {
-      help: 'true: spam fields in the header of a released message (X-Spam-Flag and the like) get X-Pre-Release- in front of their names, unless a DKIM signature names them. For a next hop that files by them.',
+      help: 'true: spam fields in the header of a released message (X-Spam-Flag and the like), Return-Path and Delivered-To get X-Pre-Release- in front of their names, unless a DKIM signature names them. For a next hop that files by them, or takes Delivered-To for a loop.',
       kind: 'true or false',
       default: false,
     }),
