@@ -24,6 +24,16 @@ import { submit } from '../support/submit.ts';
 const page = 'docs/release.md';
 const { signal } = new AbortController();
 
+const parcel = (owner: string, message = 'Subject: x\r\n\r\nx\r\n'): Parcel =>
+  ({
+    entry: { owner, recipient: owner, internalDate: new Date() },
+    attempt: 1,
+    mark: 'drop=AAAAAAAAAAAAAAAA;',
+    async *source() {
+      yield Buffer.from(message);
+    },
+  }) as unknown as Parcel;
+
 /** A first try. */
 const ended = (server: TestApp) =>
   Promise.race([server.until('released'), server.until('release-waits'), server.until('release-failed')]);
@@ -91,15 +101,6 @@ t.test('a mailbox takes a release by IMAP, once', async (t) => {
   t.match(await server.app.store.entries.get(lost.id), { state: 'released' });
 
   // What the transport answers to what can go wrong.
-  const parcel = (owner: string): Parcel =>
-    ({
-      entry: { owner, recipient: owner, internalDate: new Date() },
-      attempt: 1,
-      mark: 'drop=AAAAAAAAAAAAAAAA;',
-      async *source() {
-        yield Buffer.from('Subject: x\r\n\r\nx\r\n');
-      },
-    }) as unknown as Parcel;
   const send = (way: string, owner = recipient): Promise<Outcome> =>
     byImap(parseWay(way) as ImapBox, { connectMs: 2000, silenceMs: 2000 }).send(parcel(owner), signal);
   t.match(await send(nextHop(dovecot.imapPort)), { kind: 'accepted' });
@@ -122,6 +123,32 @@ t.test('a mailbox takes a release by IMAP, once', async (t) => {
     'no password leaves without TLS',
   );
   t.notMatch(dovecot.log.slice(-300), /master-secret/);
+});
+
+t.test('a mailbox server is spoken to over TLS, as the way says', async (t) => {
+  if (!dovecotOrSkip(t)) return;
+  const dovecot = await Dovecot.start(t, blockOf(page, 'dovecot.conf'), { tls: true });
+  const nul = 'Subject: NUL\r\n\r\na\0b\r\n';
+  const send = (way: string) => {
+    const box = parseWay(way.replace('://', '://{user}*lazaret:master-secret@')) as ImapBox;
+    return byImap(box, { connectMs: 5000 }).send(parcel(recipient, nul), signal);
+  };
+  const { imapPort, imapsPort } = dovecot;
+  t.match(await send(`imap://127.0.0.1:${imapPort}`), { kind: 'accepted' }, 'STARTTLS, with any certificate');
+  t.match(await send(`imaps://127.0.0.1:${imapsPort}?tls=require`), { kind: 'accepted' });
+  for (const way of [`imaps://127.0.0.1:${imapsPort}`, `imap://127.0.0.1:${imapPort}?tls=verify`])
+    t.match(
+      await send(way),
+      { kind: 'later', said: /^the mailbox server cannot be used \(.*CERT/ },
+      'a certificate of its own',
+    );
+  const [first, second, ...more] = await dovecot.mailbox(recipient);
+  t.same(
+    [first?.source, second?.source],
+    [nul, nul].map((text) => text.replace('\0', '\x80')),
+    'NUL as IMAP shows it',
+  );
+  t.same(more, []);
 });
 
 t.test('what amavis keeps, amavis releases', async (t) => {

@@ -7,6 +7,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ImapFlow } from 'imapflow';
+import { generate } from 'selfsigned';
 import type { Test } from 'tap';
 import { freePort } from './free-port.ts';
 import { Daemon, programOrSkip } from './programs.ts';
@@ -23,26 +24,36 @@ export interface Found {
 
 export class Dovecot {
   readonly imapPort: number;
+  readonly imapsPort: number;
   readonly lmtpPort: number;
   readonly #folder: string;
 
-  private constructor(folder: string, imapPort: number, lmtpPort: number) {
+  private constructor(folder: string, [imap, imaps, lmtp]: readonly [number, number, number]) {
     this.#folder = folder;
-    this.imapPort = imapPort;
-    this.lmtpPort = lmtpPort;
+    this.imapPort = imap;
+    this.imapsPort = imaps;
+    this.lmtpPort = lmtp;
   }
 
-  /** `settings` is a block of a page, with /etc/dovecot for the folder of the configuration. */
-  static async start(t: Test, settings = ''): Promise<Dovecot> {
+  /**
+   * `settings` is a block of a page, with /etc/dovecot for the folder of the configuration. `tls`: it has a certificate
+   * that nobody has signed.
+   */
+  static async start(t: Test, settings = '', { tls = false } = {}): Promise<Dovecot> {
     const folder = mkdtempSync(join(tmpdir(), 'lazaret-dovecot-'));
     chmodSync(folder, 0o755);
     mkdirSync(join(folder, 'mail'));
     spawnSync('chown', ['mail:mail', join(folder, 'mail')]);
-    const dovecot = new Dovecot(folder, await freePort(), await freePort());
+    const dovecot = new Dovecot(folder, [await freePort(), await freePort(), await freePort()]);
     writeFileSync(join(folder, 'users'), users.map((user) => `${user}:{PLAIN}of-${user}::::::\n`).join(''));
     writeFileSync(join(folder, 'master-users'), 'lazaret:{PLAIN}master-secret\n');
     const file = join(folder, 'dovecot.conf');
-    writeFileSync(file, dovecot.#configuration() + settings.replaceAll('/etc/dovecot/', `${folder}/`));
+    writeFileSync(
+      file,
+      dovecot.#configuration() +
+        (tls ? await certificate(folder) : 'ssl = no\n') +
+        settings.replaceAll('/etc/dovecot/', `${folder}/`),
+    );
     const daemon = new Daemon('dovecot', ['-F', '-c', file], folder);
     t.teardown(async () => {
       await daemon.end();
@@ -60,7 +71,14 @@ export class Dovecot {
   /** What lies in a folder of a user's, oldest first. */
   async mailbox(user: string, folder = 'INBOX'): Promise<Found[]> {
     const auth = { user, pass: `of-${user}` };
-    const client = new ImapFlow({ host: '127.0.0.1', port: this.imapPort, secure: false, auth, logger: false });
+    const client = new ImapFlow({
+      host: '127.0.0.1',
+      port: this.imapPort,
+      secure: false,
+      auth,
+      logger: false,
+      tls: { rejectUnauthorized: false },
+    });
     await client.connect();
     const found: Found[] = [];
     const { exists } = await client.mailboxOpen(folder, { readOnly: true });
@@ -85,7 +103,6 @@ state_dir = ${folder}/state
 log_path = ${folder}/dovecot.log
 protocols = imap lmtp
 listen = 127.0.0.1
-ssl = no
 disable_plaintext_auth = no
 auth_failure_delay = 0
 first_valid_uid = 1
@@ -105,7 +122,7 @@ service imap-login {
     port = ${this.imapPort}
   }
   inet_listener imaps {
-    port = 0
+    port = ${this.imapsPort}
   }
 }
 service lmtp {
@@ -116,4 +133,15 @@ service lmtp {
 }
 `;
   }
+}
+
+async function certificate(folder: string): Promise<string> {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
+    keyType: 'ec',
+    curve: 'P-256',
+    algorithm: 'sha256',
+  });
+  writeFileSync(join(folder, 'cert.pem'), cert);
+  writeFileSync(join(folder, 'key.pem'), key, { mode: 0o600 });
+  return `ssl = yes\nssl_cert = <${folder}/cert.pem\nssl_key = <${folder}/key.pem\n`;
 }
