@@ -99,7 +99,10 @@ function incoming(o: HttpIntakeOptions, h: HandedOver, setting: HttpListenerSett
     repeat: true,
   };
   const read = (): Told => {
-    const all = onTop(base, told(h));
+    const said = onTop(base, told(h));
+    // What its milter makes of "reject" Rspamd does not know (discard_on_reject, reject_message): the listener does.
+    const isOurs = h.manner === 'rspamd' && disposition;
+    const all = isOurs ? { ...said, verdict: { ...said.verdict, disposition } } : said;
     // The filter's block may be going to say it; Rspamd itself may not know.
     const isElsewhere = h.manner === 'rspamd' || base.filter === 'amavis' || base.filter === 'rspamd';
     if (!isElsewhere && all.recipients === undefined) throw nobody();

@@ -126,6 +126,8 @@ function judge({ status, words, json }: Answer): TrainingOutcome {
     return { kind: 'known', said: said('already learned') };
   // Of a message too short for a fuzzy hash: nothing is wrong with the flag.
   if (status === 404 && /^no content to generate fuzzy/i.test(words)) return { kind: 'refused', said: words };
+  // Its own rule (lua_bayes_learn): what it puts into this class with 95 % certainty it does not learn once more.
+  if (/^all learn conditions denied/i.test(words)) return { kind: 'known', said: `sure of it already: ${words}` };
   if (status === 204) return { kind: 'refused', said: said('not learned (204)') };
   if (status === 401 || status === 403) return mend("password has to be Rspamd's enable_password");
   if (status === 404) return mend("url has to be that of Rspamd's controller, and the flags those of its fuzzy_check");

@@ -134,6 +134,20 @@ t.test('the real Rspamd learns', async (t) => {
   });
 });
 
+t.test('what it is sure of Rspamd does not learn once more, and that is no failure', async (t) => {
+  if (!rspamdOrSkip(t)) return;
+  const teach = trainerFor(await start(t, { 'override.d/classifier-bayes.conf': 'min_learns = 2;\n' }));
+  const about = (topic: string, n: number) =>
+    lessonOf(
+      `Subject: ${topic} ${n}\r\nMessage-ID: <${topic}-${n}@spam.example>\r\n\r\n${Array.from({ length: 40 }, (_, i) => `${topic} word${(i * 7) % 13} of ${topic} thing${(i * n) % 5}`).join(' ')} only${n}\r\n`,
+      { class: topic === 'spam' ? 'spam' : 'ham' },
+    );
+  for (const n of [1, 2])
+    for (const topic of ['spam', 'garden'])
+      t.match(await teach.train(about(topic, n), patience()), { kind: 'learned' }, `${topic} ${n}`);
+  t.match(await teach.train(about('spam', 3), patience()), { kind: 'known', said: /all learn conditions denied/ });
+});
+
 t.test('whose Bayes learns', async (t) => {
   if (!rspamdOrSkip(t)) return;
   const [perUser, perDomain] = await Promise.all(
@@ -216,7 +230,7 @@ const mail = (subject: string, text = 'Lunch at noon?', more = '') =>
   `${more}From: Cheap Deals <promo@spam.example>\r\nTo: somebody@harbour.example\r\nSubject: ${subject}\r\n` +
   `Date: Sun, 22 Nov 2026 01:00:00 +0000\r\nMessage-ID: <${subject.replace(/\W+/g, '-')}@spam.example>\r\n\r\n${text}\r\n`;
 
-async function entriesAbout({ server }: World, subject: string) {
+async function entriesAbout({ server }: Pick<World, 'server'>, subject: string) {
   const all = await server.app.store.entries.list({ scope: { level: 'global' }, limit: 500 });
   return all.filter(({ message }) => message.subject === subject).sort((a, b) => (a.recipient < b.recipient ? -1 : 1));
 }
@@ -400,17 +414,76 @@ for (const by of ['http', 'smtp'] as const)
     });
   });
 
-t.test('what Rspamd discards arrives, and the sender hears 250', async (t) => {
-  if (!rspamdOrSkip(t) || !postfixOrSkip(t)) return;
-  const discard = { 'override.d/worker-proxy.inc': block('discard/override.d/worker-proxy.inc') };
-  const world = await build(t, 'smtp', discard, (settings) => {
-    settings.intake.smtp[0].disposition = 'discarded';
+for (const by of ['http', 'smtp'] as const)
+  t.test(`what Rspamd discards arrives by ${by.toUpperCase()}, and the sender hears 250`, async (t) => {
+    if (!rspamdOrSkip(t) || !postfixOrSkip(t)) return;
+    const discard = { 'override.d/worker-proxy.inc': block('discard/override.d/worker-proxy.inc') };
+    const world = await build(t, by, discard, (settings) => {
+      const listener = settings.intake[by][0];
+      settings.intake[by] = [
+        typeof listener === 'string'
+          ? parse(block('discard/lazaret.yaml', { '127.0.0.1:8025': listener })).intake.http[0]
+          : { ...listener, disposition: 'discarded' },
+      ];
+    });
+    const subject = 'LAZARET-SPAM 35 gone';
+    const { reply } = await submit(world.postfix.port, { from, to: ['ada@harbour.example'], message: mail(subject) });
+    t.match(reply, /^250 /);
+    const [entry, ...others] = await entriesAbout(world, subject);
+    t.match(entry, { owner: 'ada@harbour.example', verdict: { reason: 'spam', disposition: { kind: 'discarded' } } });
+    t.same(others, []);
+    t.same(sunk(world, subject), []);
   });
-  const subject = 'LAZARET-SPAM 35 gone';
-  const { reply } = await submit(world.postfix.port, { from, to: ['ada@harbour.example'], message: mail(subject) });
-  t.match(reply, /^250 /);
-  const [entry, ...others] = await entriesAbout(world, subject);
-  t.match(entry, { owner: 'ada@harbour.example', verdict: { reason: 'spam', disposition: { kind: 'discarded' } } });
-  t.same(others, []);
-  t.same(sunk(world, subject), []);
+
+t.test('what Rspamd only marks is diverted at Postfix', async (t) => {
+  if (!rspamdOrSkip(t) || !postfixOrSkip(t)) return;
+  const postfixPage = (file: string, words: Readonly<Record<string, string>>) =>
+    fill(blockOf('docs/connect/postfix.md', file), words);
+  const [sink, rspamd] = await Promise.all([
+    Sink.start(t),
+    start(t, {
+      // Mail comes from loopback here, which Rspamd would take for its own people's.
+      'local.d/milter_headers.conf': `${block('local.d/milter_headers.conf')}skip_local = false;\n`,
+      'local.d/options.inc': 'local_addrs = [];\n',
+      // Points for a mark that was there before: here it shall be all up to Postfix.
+      'local.d/headers_group.conf': 'symbols { "SPAM_FLAG" { weight = 0.0; } }\n',
+    }),
+  ]);
+  const settings = { intake: { lmtp: [{ listen: '127.0.0.1:0', filter: 'rspamd-milter', disposition: 'accepted' }] } };
+  const server = await startApp(t, settings);
+  const postfix = await Postfix.start(t, {
+    sinkPort: sink.port,
+    master:
+      postfixPage('transport/master.cf', {}) +
+      postfixPage('milter/master.cf', { 'inet:127.0.0.1:11332': `inet:127.0.0.1:${rspamd.ports.milter}` }),
+    files: {
+      milter_header_checks: postfixPage('milter_header_checks', {
+        '[127.0.0.1]:24': `[127.0.0.1]:${server.addresses.lmtp[0]!.port}`,
+      }),
+    },
+  });
+  const subject = 'LAZARET-SPAM 9 marked';
+  const to = ['ada@harbour.example', 'ben@quay.example'];
+  t.match((await submit(postfix.port, { from, to, message: mail(subject), address: '127.0.0.9' })).reply, /^250 /);
+  await server.until('arrived', 2);
+  const entries = await entriesAbout({ server }, subject);
+  t.same(
+    entries.map(({ owner }) => owner),
+    to,
+  );
+  for (const { verdict, message } of entries) {
+    t.match(verdict, { reason: 'spam', source: 'rspamd', disposition: { kind: 'accepted' } });
+    t.match(
+      verdict.rules.find(({ name }) => name === 'LAZARET_TEST'),
+      { score: 9 },
+    );
+    t.equal(message.sender, from);
+  }
+  await submit(postfix.port, {
+    from,
+    to: ['ada@harbour.example'],
+    message: mail('I mark myself', 'x', 'X-Spam: Yes\r\n'),
+  });
+  await sink.sees(({ messages }) => messages.length === 1);
+  t.same(await entriesAbout({ server }, 'I mark myself'), [], 'only what the milter marked');
 });

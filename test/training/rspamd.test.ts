@@ -57,6 +57,10 @@ t.test('what its answers mean', async (t) => {
     [http('403 Forbidden', '{}'), { kind: 'later', said: /enable_password/ }],
     [http('404 Not found', '{}'), { kind: 'later', said: /controller/ }],
     [
+      http('204 all learn conditions denied learning spam in default classifier', '{"error":"all learn"}'),
+      { kind: 'known', said: 'sure of it already: all learn conditions denied learning spam in default classifier' },
+    ],
+    [
       http('404 No content to generate fuzzy for flag 11', '{}'),
       { kind: 'refused', said: 'No content to generate fuzzy for flag 11' },
     ],
