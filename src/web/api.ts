@@ -60,8 +60,8 @@ export class ApiServer {
   #routes(door: Door, { name: listener }: DoorListen): void {
     const { tokens, trainingRequested, log } = this.#options;
     const whose = createTokenCheck(tokens);
-    const refuse = (request: FastifyRequest, reply: FastifyReply, status: number, error: string) => {
-      door.linger(request);
+    const refuse = async (request: FastifyRequest, reply: FastifyReply, status: number, error: string) => {
+      await door.drained(request, reply);
       return reply.code(status).send({ error });
     };
     const names = new WeakMap<FastifyRequest, string>();
@@ -79,20 +79,20 @@ export class ApiServer {
 
     const url = '/api/training-requested/:name';
     type Named = { Params: { name: string } };
-    const named = (request: FastifyRequest<Named>, reply: FastifyReply): string | undefined => {
+    const named = async (request: FastifyRequest<Named>, reply: FastifyReply): Promise<string | undefined> => {
       const name = trainingRequested.nameOf(request.params.name);
-      if (name === undefined) refuse(request, reply, 404, 'This is no domain and no address of ours');
+      if (name === undefined) await refuse(request, reply, 404, 'This is no domain and no address of ours');
       return name;
     };
     const put = async (request: FastifyRequest<Named>, reply: FastifyReply, state: 'on' | 'off' | undefined) => {
-      const name = named(request, reply);
+      const name = await named(request, reply);
       if (name === undefined) return reply;
       const standing = await door.track(trainingRequested.put(name, state));
       log.info({ by: names.get(request), name, state: state ?? 'default' }, 'training-requested');
       return reply.send(standing);
     };
     door.routes.get<Named>(url, async (request, reply) => {
-      const name = named(request, reply);
+      const name = await named(request, reply);
       return name === undefined ? reply : reply.send(await trainingRequested.standing(name));
     });
     door.routes.delete<Named>(url, (request, reply) => put(request, reply, undefined));

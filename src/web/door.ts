@@ -110,23 +110,30 @@ export class Door {
   }
 
   /**
-   * To be called before a refusal while the request may still be coming in: it is read on, within bounds, and thrown away. A
-   * connection that is closed on unread octets loses the answer.
+   * To be waited for before an answer that does not need the rest of the request: it is read on, within bounds, and thrown
+   * away. A connection that is closed on unread octets loses the answer; where the bounds are reached it may.
    */
-  linger({ raw }: FastifyRequest): void {
+  async drained({ raw }: FastifyRequest, reply: FastifyReply): Promise<void> {
     if (raw.readableEnded || raw.destroyed) return;
-    let octets = 0;
-    const end = () => raw.socket.destroy();
-    const timer = setTimeout(end, lingerMs);
-    timer.unref();
-    raw.once('close', () => clearTimeout(timer));
-    raw.once('end', () => clearTimeout(timer));
-    raw.on('error', () => {});
-    raw.on('data', (chunk: Uint8Array) => {
-      octets += chunk.length;
-      if (octets > maxLingerOctets) end();
+    await new Promise<void>((resolve) => {
+      let octets = 0;
+      const count = (chunk: Uint8Array) => {
+        octets += chunk.length;
+        if (octets > maxLingerOctets) enough();
+      };
+      const enough = () => {
+        clearTimeout(timer);
+        raw.off('data', count).off('end', enough).off('close', enough);
+        resolve();
+      };
+      const timer = setTimeout(enough, lingerMs);
+      raw.on('error', () => {});
+      raw.on('data', count).on('end', enough).on('close', enough);
+      raw.resume();
     });
-    raw.resume();
+    if (raw.complete) return;
+    raw.pause();
+    reply.header('connection', 'close');
   }
 
   #make(): FastifyInstance {
@@ -170,12 +177,12 @@ export class Door {
       reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
       if (this.#stopping) reply.header('connection', 'close');
     });
-    routes.setNotFoundHandler((request, reply) => {
-      this.linger(request);
+    routes.setNotFoundHandler(async (request, reply) => {
+      await this.drained(request, reply);
       return say(reply, 404, 'Not found');
     });
-    routes.setErrorHandler((error: FastifyError, request, reply) => {
-      this.linger(request);
+    routes.setErrorHandler(async (error: FastifyError, request, reply) => {
+      await this.drained(request, reply);
       if (error instanceof BadRequest) return say(reply, error.status, error.message);
       if (error.statusCode !== undefined && error.statusCode < 500) return say(reply, error.statusCode, 'Bad request');
       const reference = randomBytes(4).toString('hex');

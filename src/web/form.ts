@@ -26,6 +26,14 @@ export function boundaryOf(contentType: string): string | undefined {
 /** @throws BadRequest  no form, or one that was cut */
 export async function* partsOf(source: AsyncIterable<Uint8Array>, boundary: string): AsyncGenerator<Part, void> {
   const input = new Input(source);
+  try {
+    yield* partsIn(input, boundary);
+  } finally {
+    await input.leave();
+  }
+}
+
+async function* partsIn(input: Input, boundary: string): AsyncGenerator<Part, void> {
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1');
   // The first one has no line before it.
   input.unread(Buffer.from('\r\n'));
@@ -92,6 +100,11 @@ class Input {
 
   unread(octets: Buffer): void {
     this.#held = Buffer.concat([octets, this.#held]);
+  }
+
+  /** Nothing more will be read; the source may be somebody else's from now on. */
+  async leave(): Promise<void> {
+    await this.#source.return?.();
   }
 
   async #more(): Promise<boolean> {

@@ -124,15 +124,15 @@ export class IntakeServer {
       const [status, sentence] = refused;
       log.info({ client: door.originOf(request).address, listener, status }, 'A client was not let in');
       onReply?.({ code: 554 });
-      door.linger(request);
+      await door.drained(request, reply);
       if (status === 401) reply.header('www-authenticate', challenge);
       await say(reply, status, sentence);
     });
 
     const receive = async (request: FastifyRequest, reply: FastifyReply, manner: Manner) => {
-      const answer = (status: number, sentence: string) => {
+      const answer = async (status: number, sentence: string) => {
         onReply?.({ code: status === 503 ? 451 : 554 });
-        door.linger(request);
+        await door.drained(request, reply);
         return say(reply, status, sentence);
       };
       // Said before it comes: nobody needs to read it all to refuse it. What is around the message is little.
@@ -145,6 +145,7 @@ export class IntakeServer {
         if (outcome.kind === 'refused') return answer(400, sentence(outcome.why));
         if (outcome.kind === 'too-large') return tooLarge();
         onReply?.({ code: 250 });
+        await door.drained(request, reply); // of what was put off the message was not read
         return reply.code(200).send(outcome.entries.map(({ entryId, uid, how }) => ({ entryId, uid, how })));
       } catch (error) {
         if (error instanceof BadRequest) return answer(error.status, sentence(error.message));
@@ -165,8 +166,8 @@ export class IntakeServer {
       door.routes.route({
         method: ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'],
         url,
-        handler: (request, reply) => {
-          door.linger(request);
+        handler: async (request, reply) => {
+          await door.drained(request, reply);
           return say(reply.header('allow', 'POST'), 405, 'Messages are handed over by POST');
         },
       });

@@ -190,6 +190,19 @@ t.test('what is no HTTP is cut; what smuggles is refused', async (t) => {
   t.same(taken, []);
 });
 
+t.test('whoever gets an answer before all is said can still read it', async (t) => {
+  const { port } = await serve(t, { intake: async () => ({ kind: 'taken', entries: [] }) });
+  const body = Buffer.alloc(12_000_000, 'x');
+  for (let round = 0; round < 5; round++) {
+    t.match(await ask({ port, fields: [bearer, raw], body: body.subarray(0, 900_000) }), { status: 200, text: '[]' });
+    const announced = ['Content-Length', `${body.length}`] as const;
+    t.match(await ask({ port, fields: [bearer, raw, announced], body }), { status: 413 });
+    t.match(await ask({ port, fields: [raw], body }), { status: 401 });
+    t.match(await ask({ port, path: '/elsewhere', fields: [bearer], body }), { status: 404 });
+    t.match(await ask({ port, fields: [bearer, ['Content-Encoding', 'br']], body }), { status: 415 });
+  }
+});
+
 t.test('trouble of ours is 503 with Retry-After, whatever it is, and is counted so', async (t) => {
   let trouble: Error = new Error('mongodb://secret-host/ is not there');
   const { port, replies, logged } = await serve(t, {
