@@ -2,13 +2,15 @@
  * The real amavisd-new and the real Postfix with the configuration of docs/connect/amavis.md, and a whole server: what is
  * blocked arrives, for whom it was, once, and nothing is lost while the server is away.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ImapFlow } from 'imapflow';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import type { Entry } from '#store/model';
 import { run } from '../cli/world.ts';
+import { login } from '../stories/hand-over.ts';
 import { Amavis, amavisOrSkip } from '../support/amavis.ts';
 import { password, startApp, type TestApp } from '../support/app.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
@@ -374,6 +376,59 @@ t.test('a quarantine that stays with amavis, as files or in a database, is impor
   );
   for (const entry of entries)
     t.match(entry, { message: { sender: from }, verdict: { reason: 'spam', source: 'amavis', required: 6.31 } });
+});
+
+t.test('what people drop on Spam and Not Spam is learned by the SpamAssassin inside amavis', async (t) => {
+  if (!amavisOrSkip(t)) return;
+  const bayes = join(Amavis.writable(t), 'bayes');
+  // As Debian ships it, with the page's lines; two hundred lessons of each would take too long here.
+  const etc = mkdtempSync(join(tmpdir(), 'lazaret-spamassassin-'));
+  t.teardown(() => rmSync(etc, { recursive: true, force: true }));
+  cpSync('/etc/spamassassin', etc, { recursive: true });
+  chmodSync(etc, 0o755);
+  const memory = '/var/lib/amavis/.spamassassin/bayes';
+  writeFileSync(
+    join(etc, 'local.cf'),
+    `${block('training/local.cf', { [memory]: bayes })}bayes_min_spam_num 1\nbayes_min_ham_num 1\n`,
+  );
+  const training = parse(
+    block('training/lazaret.yaml', {
+      [memory]: bayes,
+      '--prefspath=/etc/spamassassin/local.cf': `--prefspath=${etc}/local.cf, --siteconfigpath=${etc}`,
+    }),
+  );
+  const settings = parse(block('lazaret.yaml', { '127.0.0.1:24': '127.0.0.1:0' }));
+  const server = await startApp(t, { ...settings, ...training });
+  const sink = await Sink.start(t);
+  const words = {
+    'lmtp:[127.0.0.1]:24': `lmtp:[127.0.0.1]:${server.addresses.lmtp[0]!.port}`,
+    'smtp:[127.0.0.1]:10025': `smtp:[127.0.0.1]:${sink.port}`,
+  };
+  const amavis = await Amavis.start(t, {
+    files: { '60-lazaret': block('60-lazaret', words) },
+    more: `$sa_siteconfigpath = '${etc}';`,
+  });
+  const spam = 'Genuine replica watches, miracle pills and casino vouchers: order today, discreet shipping worldwide.';
+  const ham = 'The harbour committee meets on Thursday; minutes, mooring plan and the dredging budget are attached.';
+  const send = async (subject: string, text: string) => {
+    return submit(amavis.port, { from, to: ['ada@harbour.example'], message: mail(subject, text) });
+  };
+  await send('Lesson one', `${spam}\r\n\r\n${gtube}`);
+  await send('Lesson two', `${ham}\r\n\r\n${gtube}`);
+  const entries = await server.app.store.entries.list({ scope: { level: 'global' }, limit: 50 });
+  const uidOf = (subject: string) => entries.find(({ message }) => message.subject === subject)?.uid;
+  const client = await login(t, server, 'ada@harbour.example');
+  await client.ok('SELECT Caught');
+  await client.ok(`UID MOVE ${uidOf('Lesson one')} Spam`);
+  await client.ok(`UID MOVE ${uidOf('Lesson two')} "Not Spam"`);
+  await server.until('trained', 2);
+  const rulesOf = async (subject: string, text: string) => {
+    t.match((await send(subject, text)).reply, /^250 2\.0\.0 /, 'it passes');
+    const passed = sink.messages.find(({ bytes }) => bytes.includes(`Subject: ${subject}`));
+    return /X-Spam-Status:[^\r]*(?:\r\n[ \t][^\r]*)*/.exec(passed?.bytes.toString('latin1') ?? '')?.[0];
+  };
+  t.match(await rulesOf('Again the one', spam), /BAYES_(80|95|99)/, 'what it was told is spam looks like spam');
+  t.match(await rulesOf('Again the other', ham), /BAYES_(00|05|20)/, 'and what it was told is not does not');
 });
 
 /** Sends the queue off until it is empty: amavis may still hold a connection that was cut, and say 451 once more. */

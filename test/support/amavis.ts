@@ -66,15 +66,21 @@ export class Amavis {
 
   /** An SQLite file with these tables, which the daemon may write. */
   static async database(t: Test, schema: string): Promise<string> {
-    const folder = mkdtempSync(join(tmpdir(), 'lazaret-amavis-sql-'));
-    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-    const file = join(folder, 'log.db');
+    const file = join(Amavis.writable(t), 'log.db');
     const database = new DatabaseSync(file);
     database.exec(schema);
     database.close();
-    own(folder);
     chownSync(file, ...ids());
     return file;
+  }
+
+  /** A folder that the daemon may write to, and whoever is in its group. */
+  static writable(t: Test): string {
+    const folder = mkdtempSync(join(tmpdir(), 'lazaret-amavis-own-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    own(folder);
+    chmodSync(folder, 0o2770);
+    return folder;
   }
 
   /** Where `local:` puts its files. */
