@@ -55,6 +55,15 @@ async function learnedBy({ redis }: TestRspamd): Promise<{ spam: number; ham: nu
   return { spam: Number(spam), ham: Number(ham) };
 }
 
+/** Messages about one thing, enough alike for Bayes and not the same. */
+const aboutText = (topic: string, n: number) =>
+  `Subject: ${topic} ${n}\r\nMessage-ID: <${topic}-${n}@spam.example>\r\n\r\n${Array.from(
+    { length: 40 },
+    (_, i) => `${topic} word${(i * 7) % 13} of ${topic} thing${(i * n) % 5}`,
+  ).join(' ')} only${n}\r\n`;
+const about = (topic: 'spam' | 'garden', n: number, more: { readonly user?: string } = {}) =>
+  lessonOf(aboutText(topic, n), { class: topic === 'spam' ? 'spam' : 'ham', ...more });
+
 /** Text enough for a fuzzy hash. */
 const longOffer = `From: Cheap Deals <promo@spam.example>\r\nSubject: A long offer\r\nMessage-ID: <long@spam.example>\r\n\r\n${Array.from(
   { length: 300 },
@@ -137,13 +146,8 @@ t.test('the real Rspamd learns', async (t) => {
 t.test('what it is sure of Rspamd does not learn once more, and that is no failure', async (t) => {
   if (!rspamdOrSkip(t)) return;
   const teach = trainerFor(await start(t, { 'override.d/classifier-bayes.conf': 'min_learns = 2;\n' }));
-  const about = (topic: string, n: number) =>
-    lessonOf(
-      `Subject: ${topic} ${n}\r\nMessage-ID: <${topic}-${n}@spam.example>\r\n\r\n${Array.from({ length: 40 }, (_, i) => `${topic} word${(i * 7) % 13} of ${topic} thing${(i * n) % 5}`).join(' ')} only${n}\r\n`,
-      { class: topic === 'spam' ? 'spam' : 'ham' },
-    );
   for (const n of [1, 2])
-    for (const topic of ['spam', 'garden'])
+    for (const topic of ['spam', 'garden'] as const)
       t.match(await teach.train(about(topic, n), patience()), { kind: 'learned' }, `${topic} ${n}`);
   t.match(await teach.train(about('spam', 3), patience()), { kind: 'known', said: /all learn conditions denied/ });
 });
@@ -152,7 +156,10 @@ t.test('whose Bayes learns', async (t) => {
   if (!rspamdOrSkip(t)) return;
   const [perUser, perDomain] = await Promise.all(
     ['per-user', 'per-domain'].map((scope) =>
-      start(t, { 'local.d/classifier-bayes.conf': block(`${scope}/local.d/classifier-bayes.conf`) }),
+      start(t, {
+        'local.d/classifier-bayes.conf': block(`${scope}/local.d/classifier-bayes.conf`),
+        'override.d/classifier-bayes.conf': 'min_learns = 2;\n',
+      }),
     ),
   );
   const spam = raw('spam-advance-fee');
@@ -164,6 +171,23 @@ t.test('whose Bayes learns', async (t) => {
       t.match(await teach.train(lessonOf(spam, { user }), patience()), { kind: 'learned' }, user);
       t.match(await teach.train(lessonOf(spam, { user }), patience()), { kind: 'known' }, user);
       t.match(await keysOf(perUser!), user);
+    }
+  });
+
+  await t.test('mail to a user, or into a domain, is judged by what was learned for it', async (t) => {
+    for (const [rspamd, user, others] of [
+      [perUser!, 'cid@quay.example', 'ada@quay.example'],
+      [perDomain!, 'dock.example', 'ada@quay.example'],
+    ] as const) {
+      for (const n of [1, 2])
+        for (const topic of ['spam', 'garden'] as const)
+          t.match(await trainerFor(rspamd).train(about(topic, n, { user }), patience()), { kind: 'learned' });
+      const judged = async (to: string) =>
+        Object.keys((await rspamd.scan(aboutText('spam', 9), { from, to: [to] })).symbols).filter((name) =>
+          name.startsWith('BAYES'),
+        );
+      t.same(await judged(user.includes('@') ? user : `anybody@${user}`), ['BAYES_SPAM'], user);
+      t.same(await judged(others), [], others);
     }
   });
 
