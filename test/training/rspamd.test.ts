@@ -107,6 +107,12 @@ t.test('one that is gone, resets, or says nothing is asked again later', async (
   });
 });
 
+t.test('an answer that comes before the message was read counts', async (t) => {
+  const rspamd = await Answering.start(t, () => ({ early: http('401 Unauthorized', '{"error":"Unauthorized"}') }));
+  const outcome = await trainer(rspamd).train(lessonOf(Buffer.alloc(20_000_000, 'x')), patience());
+  t.match(outcome, { kind: 'later', said: /^Unauthorized \(401\)/ });
+});
+
 t.test('a message that cannot be read to its end is put off', async (t) => {
   const rspamd = await Answering.start(t, () => learned);
   const broken = {
