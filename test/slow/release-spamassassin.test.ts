@@ -1,6 +1,6 @@
 /** Releases back through the real spamd in the pipe of the real Postfix, with the plugin of deploy/filters (docs/release.md). */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { signRelease } from '#app/quarantine/release-token';
@@ -27,6 +27,7 @@ import { spamdOrSkip, TestSpamd } from '../support/spamd.ts';
 import { submit } from '../support/submit.ts';
 
 const page = 'docs/release.md';
+const readPage = (name: string) => readFileSync(join(import.meta.dirname, '../..', name), 'utf8');
 const pipePage = 'docs/connect/spamassassin.md';
 
 t.test('a release passes SpamAssassin once, and nothing that looks like one', async (t) => {
@@ -109,6 +110,28 @@ t.test('a release passes SpamAssassin once, and nothing that looks like one', as
     caught.sees(({ messages }) => messages.length > 9 + 2),
   ]);
   t.equal(mailbox.messages.length, before + 1, 'the same message, tried again by Postfix, passes');
+
+  // The recipient from a field of the mail server's, as on the page.
+  const site = join(folder, 'site');
+  mkdirSync(site);
+  for (const name of readdirSync(spamd.folder))
+    if (name.endsWith('.pre')) copyFileSync(join(spamd.folder, name), join(site, name));
+  writeFileSync(
+    join(site, 'local.cf'),
+    fill(filterFile('spamassassin/lazaret-release.cf'), {
+      '/etc/spamassassin/LazaretRelease.pm': plugin,
+      '/etc/spamassassin/lazaret-release.key': join(folder, 'lazaret-release.key'),
+      '/var/lib/spamassassin/lazaret-seen': seen,
+    }).replace(/^lazaret_recipient .*$/m, /`(lazaret_recipient header [^`]+)`/.exec(readPage(page))![1]!),
+  );
+  const judged = (...to: string[]) =>
+    spawnSync('spamassassin', ['-L', `--siteconfigpath=${site}`, '--prefspath=/dev/null'], {
+      input: Buffer.concat([Buffer.from(to.map((each) => `X-Original-To: ${each}\r\n`).join('')), next(5)]),
+    }).stdout.toString('latin1');
+  const isSpam = /^X-Spam-Status: Yes,/m;
+  t.match(judged('ben@harbour.example', recipient), isSpam, 'only the topmost field counts');
+  t.match(judged(), isSpam, 'and there must be one');
+  t.match(judged(recipient), /^X-Spam-Status: No,/m);
 
   const [one, ...others] = readdirSync(seen);
   utimesSync(join(seen, one!), 1, 1);
