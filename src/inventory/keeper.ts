@@ -114,10 +114,14 @@ class InventoryKeeper implements Keeper {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const idlers = this.#idlers.splice(0);
+      const wasRung = this.#rung;
       this.#rung = false;
       let wait = this.#options.pollMs ?? pollMs;
       try {
-        while (!signal.aborted && (await this.#makeSome()));
+        let made = 0;
+        while (!signal.aborted && (await this.#makeSome())) made += 1;
+        // A whole poll without mail: its memory is better used otherwise, and another is up in no time.
+        if (made === 0 && !wasRung && !signal.aborted) await this.#thread.close();
         for (const resolve of idlers) resolve();
       } catch (error) {
         this.#idlers.push(...idlers);

@@ -8,5 +8,10 @@ export interface Piece {
   readonly last: boolean;
 }
 
+/** A thread's first word: it is ready. Its number, by which the main thread sees how much it has worked; 0 where nobody can tell. */
+export interface Hello {
+  readonly thread: number;
+}
+
 /** `inventory` after the last piece; `problem`: the message could not be read, and what else comes of it is not wanted. */
 export type Answer = { readonly inventory?: Inventory } | { readonly problem: string };

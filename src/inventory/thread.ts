@@ -5,10 +5,11 @@
 import { Worker } from 'node:worker_threads';
 import { threadOptions } from '#app/lib/thread-options';
 import type { Inventory } from '#store/model';
-import type { Answer, Piece } from './protocol.ts';
+import type { Answer, Hello, Piece } from './protocol.ts';
+import { workedMs } from './thread-time.ts';
 
 export interface ThreadLimits {
-  /** The thread's own time for one message; waiting for the store is not counted. */
+  /** The time that the thread may work on one message; where that cannot be told, that may pass. */
   readonly deadlineMs: number;
   readonly memoryMb: number;
   /** What runs in the thread; for tests. */
@@ -19,13 +20,18 @@ export const defaultLimits: ThreadLimits = { deadlineMs: 10_000, memoryMb: 128, 
 
 const broken = (problem: string): Inventory => ({ attachments: [], links: [], problem });
 
+/** A thread that works on nothing for so many times its deadline has a machine that has no time for it. */
+const patience = 20;
+
 /** The thread ended under a message. */
 class ThreadEnded extends Error {}
 
 export class InventoryThread {
   readonly #limits: ThreadLimits;
   #worker: Worker | undefined;
-  #waiting: { resolve(answer: Answer): void; reject(error: Error): void } | undefined;
+  /** Its number, as soon as it is ready. */
+  #thread: number | undefined;
+  #waiting: { resolve(said: Answer | Hello): void; reject(error: Error): void } | undefined;
 
   constructor(limits: Partial<ThreadLimits> = {}) {
     this.#limits = { ...defaultLimits, ...limits };
@@ -33,21 +39,25 @@ export class InventoryThread {
 
   /**
    * The inventory of a message, whatever is in it. Not to be called again before it has answered. What `octets` throws is
-   * thrown: then nothing is said of the message.
+   * thrown, and so is it when there can be no thread: then nothing is said of the message.
    */
   async make(parts: Uint8Array, octets: AsyncIterable<Uint8Array>): Promise<Inventory> {
-    let left = this.#limits.deadlineMs;
+    let workedBefore: number | undefined;
+    let waited = 0;
     let table: Uint8Array | undefined = parts;
     /** Held back, since the last one has to be known for it: most messages are one piece, and one question. */
     let held: Uint8Array | undefined;
     const send = async (bytes: Uint8Array, last: boolean): Promise<Answer> => {
+      // Its start is nobody's fault.
+      if (this.#thread === undefined) await this.#begin();
+      workedBefore ??= this.#workedMs() ?? 0;
       const began = performance.now();
       const piece: Piece = { ...(table ? { parts: table } : {}), octets: bytes, last };
       table = undefined;
       try {
-        return await this.#ask(piece, left);
+        return await this.#ask(piece, waited, workedBefore);
       } finally {
-        left -= performance.now() - began;
+        waited += performance.now() - began;
       }
     };
     try {
@@ -68,23 +78,56 @@ export class InventoryThread {
     }
   }
 
+  /** Ends the thread, under a message too. The next message gets a new one. */
   async close(): Promise<void> {
-    await this.#end('the server is stopping');
+    await this.#end('the thread was ended');
   }
 
-  async #ask(piece: Piece, leftMs: number): Promise<Answer> {
-    this.#worker ??= this.#start();
-    const worker = this.#worker;
+  /** `waitedMs`: for this message already. */
+  async #ask(piece: Piece, waitedMs: number, workedBefore: number): Promise<Answer> {
+    const { deadlineMs } = this.#limits;
+    const began = performance.now();
     let timer: NodeJS.Timeout | undefined;
+    const look = (): void => {
+      const waited = waitedMs + performance.now() - began;
+      const worked = this.#workedMs();
+      const spent = worked === undefined || waited > deadlineMs * patience ? waited : worked - workedBefore;
+      if (spent >= deadlineMs) void this.#end('took too long');
+      else timer = setTimeout(look, Math.max(50, deadlineMs - spent));
+    };
     try {
-      return await new Promise<Answer>((resolve, reject) => {
-        this.#waiting = { resolve, reject };
-        timer = setTimeout(() => void this.#end('took too long'), Math.max(0, leftMs));
-        worker.postMessage(piece);
+      return await this.#answer<Answer>(() => {
+        timer = setTimeout(look, Math.max(0, deadlineMs - waitedMs));
+        this.#worker?.postMessage(piece);
       });
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** A thread that is ready. What keeps it from that is no message's fault. */
+  async #begin(): Promise<void> {
+    try {
+      const { thread } = await this.#answer<Hello>(() => {
+        this.#worker = this.#start();
+      });
+      this.#thread = thread;
+    } catch (error) {
+      throw new Error('The thread that lists attachments cannot be started', { cause: error });
+    }
+  }
+
+  /** What the thread says next. It keeps the process alive until then. @throws ThreadEnded */
+  async #answer<T extends Answer | Hello>(ask: () => void): Promise<T> {
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        this.#waiting = { resolve: (said) => resolve(said as T), reject };
+        ask();
+        this.#worker?.ref();
+      });
+    } finally {
       this.#waiting = undefined;
+      this.#worker?.unref();
     }
   }
 
@@ -93,11 +136,14 @@ export class InventoryThread {
       execArgv: threadOptions(),
       resourceLimits: { maxOldGenerationSizeMb: this.#limits.memoryMb, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 },
     });
-    worker.unref();
-    worker.on('message', (answer: Answer) => this.#waiting?.resolve(answer));
+    worker.on('message', (said: Answer | Hello) => this.#waiting?.resolve(said));
     worker.on('error', (error) => this.#lost(worker, problemOf(error)));
     worker.on('exit', () => this.#lost(worker, 'could not be read: the thread ended'));
     return worker;
+  }
+
+  #workedMs(): number | undefined {
+    return this.#thread ? workedMs(this.#thread) : undefined;
   }
 
   async #end(why: string): Promise<void> {
@@ -110,6 +156,7 @@ export class InventoryThread {
   #lost(worker: Worker, why: string): void {
     if (this.#worker !== worker) return;
     this.#worker = undefined;
+    this.#thread = undefined;
     this.#waiting?.reject(new ThreadEnded(why));
   }
 }

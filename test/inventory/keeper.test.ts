@@ -44,7 +44,7 @@ t.test('a thread makes the same as is made without one, in one piece or in many'
 });
 
 t.test('a message that costs the thread says so, and the next one has a new thread', async (t) => {
-  const thread = openThread(t, { module: moody, deadlineMs: 3000, memoryMb: 32 });
+  const thread = openThread(t, { module: moody, deadlineMs: 500, memoryMb: 32 });
   const fine = mixed(attached('a', Buffer.from('a')));
   for (const [words, problem] of [
     ['please hang', 'took too long'],
@@ -55,6 +55,19 @@ t.test('a message that costs the thread says so, and the next one has a new thre
     t.match(await thread.make(partsOf(text(words)), pieces(text(words))), { attachments: [], links: [], problem });
     t.strictSame(await thread.make(partsOf(fine), pieces(fine)), inventoryOf(fine), `after ${words}`);
   }
+});
+
+t.test('that no thread can be started is no message’s fault', async (t) => {
+  const thread = openThread(t, { module: new URL('./children/none.ts', import.meta.url).href });
+  await t.rejects(thread.make(partsOf(text('x')), pieces(text('x'))), { message: /cannot be started/ });
+});
+
+t.test('time in which the thread did not work is not counted', { skip: process.platform !== 'linux' }, async (t) => {
+  const thread = openThread(t, { module: moody, deadlineMs: 300 });
+  await thread.make(partsOf(text('first')), pieces(text('first')));
+  const raw = text('please sleep');
+  t.strictSame(await thread.make(partsOf(raw), pieces(raw)), inventoryOf(raw), 'a second of sleep is nobody’s fault');
+  t.match(await thread.make(partsOf(text('x')), pieces(text('please hang'))), { problem: 'took too long' });
 });
 
 t.test('it gives way to what takes mail in', { skip: process.platform !== 'linux' }, async (t) => {
@@ -120,6 +133,20 @@ t.test('an arrival rings, nobody has to ask', async (t) => {
   keep({ onMade: () => heard(), pollMs: 3_600_000 });
   const id = await arrive(text('ring'));
   await first;
+  t.strictSame(await store.messages.inventory(id), { attachments: [], links: [] });
+});
+
+t.test('without mail for a while the thread ends, and there is another when mail comes', async (t) => {
+  const threads = () => readdirSync('/proc/self/task').length;
+  const { store, keep, arrive } = await world(t);
+  await arrive(text('first'));
+  await store.messages.withoutInventory(1); // the store's threads are up
+  const keeper = keep({ pollMs: 50 });
+  await keeper.idle();
+  const busy = threads();
+  while (threads() >= busy) await new Promise((resolve) => setTimeout(resolve, 10));
+  const id = await arrive(text('second'));
+  await keeper.idle();
   t.strictSame(await store.messages.inventory(id), { attachments: [], links: [] });
 });
 
