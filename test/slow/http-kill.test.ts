@@ -93,7 +93,7 @@ t.test(`${rounds} times kill -9, and what was answered with 200 is there, whole 
     if (page.length === 0) break;
     before = page.at(-1)!.id;
   }
-  t.ok(sent.size > 200, `${sent.size} messages were acknowledged`);
+  t.ok(sent.size > 50, `${sent.size} messages were acknowledged`);
   t.ok(unanswered > 0, `${unanswered} tries had no answer`);
   t.same(
     [...sent.keys()].filter((rcpt) => found.get(rcpt) !== 1),
