@@ -57,7 +57,9 @@ export function createRspamdTrainer(options: RspamdTrainerOptions): Trainer {
         const parts: TrainingOutcome[] = [];
         if (bayes)
           parts.push(
-            judge(await ask(`learn${lesson.class}`, classifier === undefined ? {} : { Classifier: classifier })),
+            judge(
+              await ask(`learn${lesson.class}`, classifier === undefined ? {} : { Classifier: octets(classifier) }),
+            ),
           );
         if (fuzzy && lesson.before !== lesson.class) {
           const [old, flag] = [flagOf(lesson.before), flagOf(lesson.class)];
@@ -91,7 +93,7 @@ export function createRspamdTrainer(options: RspamdTrainerOptions): Trainer {
         method: 'POST',
         headers: {
           ...headers,
-          ...(password === undefined ? {} : { Password: password }),
+          ...(password === undefined ? {} : { Password: octets(password) }),
           'Content-Type': 'message/rfc822',
           // Without it the message goes in chunks, which Rspamd does not take.
           'Content-Length': String(above.length + lesson.size),
@@ -107,6 +109,9 @@ export function createRspamdTrainer(options: RspamdTrainerOptions): Trainer {
     };
   }
 }
+
+/** As UTF-8, one character for one octet: `fetch` takes no others in a header. */
+const octets = (text: string): string => Buffer.from(text).toString('latin1');
 
 /** A domain stands for its users: Rspamd, told to tell them apart by domain, reads it off an address. Null: no name at all. */
 function addressOf(user: string): string | null {

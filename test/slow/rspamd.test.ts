@@ -412,6 +412,11 @@ for (const by of ['http', 'smtp'] as const)
       server.advance(2 * 3600_000);
       await server.until('trained', 3);
       t.same(await learnedBy(rspamd), { spam: before.spam + 1, ham: before.ham });
+      t.match(
+        await trainerFor(rspamd).train(lessonOf(mail(subject, text)), patience()),
+        { kind: 'known' },
+        'it is the message as Rspamd saw it first',
+      );
       const [entry] = await entriesAbout(world, subject);
       const lines = await server.app.store.jobs.trainingsOf(entry!.messageId);
       t.same(

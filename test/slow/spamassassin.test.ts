@@ -306,8 +306,11 @@ t.test('SpamAssassin in Postfix\u2019 pipe', async (t) => {
   });
 
   await t.test('what is released goes out as it came in', async (t) => {
-    const message = mail('Let me out', gtube);
-    await submit(postfix.port, { from, to: ['ada@harbour.example'], message });
+    const message = mail(
+      'Let me out',
+      `${gtube}\r\n.\r\n..\r\n.dot and \xc3\xbc \t \r\n\r\n${'long '.repeat(180)}\r\n`,
+    );
+    await submit(postfix.port, { from, to: ['ada@harbour.example'], message: Buffer.from(message, 'latin1') });
     await arrived(world, 'Let me out');
     await (await mover(t, server))('Caught', 'Let me out', 'Release');
     await sink.sees(() => sunk(world, 'Let me out').length > 0);
