@@ -149,6 +149,11 @@ async function greetSmtp(talk: Talk, url: URL, hostname: string) {
   const tls = url.searchParams.get('tls');
   if ((tls === 'require' || tls === 'verify') && url.protocol !== 'smtps:' && !/^250[ -]STARTTLS/im.test(hello))
     throw new Fault('it offers no TLS, which the settings ask for', 'set a certificate up there, or write ?tls=may');
+  if (tls === 'verify' && talk.mistrust)
+    throw new Fault(
+      `its certificate is not good for ${url.hostname}: ${talk.mistrust}`,
+      'renew it there, or write ?tls=require to take any',
+    );
   if (url.username !== '' && !/^250[ -]AUTH/im.test(hello) && !/^250[ -]STARTTLS/im.test(hello))
     throw new Fault('it takes no login, and the settings have one', 'leave user and password out of the next hop');
   await talk.reply('QUIT').catch(() => {});

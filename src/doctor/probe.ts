@@ -300,6 +300,12 @@ async function forget(
       const answer = await talk.rest();
       if (!/^SPAMD\/\S+ 0 /.test(answer))
         throw new Fault(`it answers "${answer.split('\n', 1)[0]}"`, 'look at its log');
+      if (!/^DidRemove:.*local/im.test(answer))
+        return {
+          state: 'warning',
+          said: 'it knows nothing of the message it said it had learned',
+          todo: 'do all of its processes have one database?',
+        };
       return { said: 'forgotten' };
     });
   if (trainer.type === 'sa-learn') {

@@ -6,6 +6,7 @@ import type { Finding } from '#app/doctor/finding';
 import { mail, run } from '../cli/world.ts';
 import { startApp } from '../support/app.ts';
 import { freePort } from '../support/free-port.ts';
+import { spamdOrSkip, TestSpamd } from '../support/spamd.ts';
 
 const to = 'ada@harbour.example';
 
@@ -212,4 +213,18 @@ t.test('a password that Rspamd refuses, a certificate that runs out', async (t) 
       `in ${days} days: ${JSON.stringify(findings)}`,
     );
   }
+});
+
+t.test('a real spamd learns the message, and forgets it', async (t) => {
+  if (!spamdOrSkip(t)) return;
+  const spamd = await TestSpamd.start(t);
+  const { doctor } = await hospital(t, {
+    intake: { lmtp: [`127.0.0.1:${await freePort()}`], smtp: [] },
+    training: { trainers: [{ type: 'spamd', address: spamd.address }] },
+  });
+  const { of, bad } = await doctor('--to', to, '--train');
+  t.same(bad, []);
+  t.match(of('trainer'), [{ state: 'ok', said: /^answers/ }]);
+  t.match(of('probe: train'), [{ state: 'ok' }]);
+  t.match(of('probe: forget'), [{ state: 'ok', said: 'forgotten' }]);
 });
