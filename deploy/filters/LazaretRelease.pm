@@ -56,8 +56,8 @@ sub judge {
       or next;
     my $expected = encode_base64url(hmac_sha256("lazaret release\n$claims", $key));
     next if sha256_hex($expected) ne sha256_hex($sig);
-    my $address = lc decode_base64url($rcpt);
-    my @recipients = map { my $octets = $_; utf8::encode($octets) if utf8::is_utf8($octets); lc $octets } @{ $o{recipients} };
+    my $address    = plain(decode_base64url($rcpt));
+    my @recipients = map { plain($_) } @{ $o{recipients} };
     if    ($until < time)                                                  { $why = "entry $id: too late" }
     elsif (!@recipients)                                                   { $why = "entry $id: no envelope recipient" }
     elsif (grep { $_ ne $address } @recipients)                            { $why = "entry $id: for somebody else" }
@@ -66,6 +66,15 @@ sub judge {
     else                                                                   { return ($id, undef) }
   }
   return (undef, $why);
+}
+
+# One address, one form: "odd name"@a.example may be told with its quotes or without.
+sub plain {
+  my ($address) = @_;
+  utf8::encode($address) if utf8::is_utf8($address);
+  my ($local, $domain) = lc($address) =~ /\A"(.*)"(\@[^@]*)\z/s or return lc $address;
+  $local =~ s/\\(.)/$1/gs;
+  return $local . $domain;
 }
 
 # Undef the first time; otherwise why it may not pass. Link is atomic: of two processes one has it.

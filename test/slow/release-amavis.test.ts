@@ -102,6 +102,9 @@ t.test('a release passes amavis once, and nothing that looks like one; what come
   t.equal(mailbox.messages.length, 1);
   const next = (attempt: number) => withToken(sent, signRelease(ours, { ...tokenIn(sent, ours)!, attempt }));
   t.equal(await pass(next(2)), 'passed', 'our next try passes');
+  const odd = '"odd name"@harbour.example';
+  const forOdd = withToken(sent, signRelease(ours, { ...tokenIn(sent, ours)!, recipient: odd, attempt: 4 }));
+  t.equal(await pass(forOdd, odd), 'passed', 'a quoted local part');
 
   inner.shut();
   await submit(postfix.port, { from: sender, to: [recipient], message: next(3) });

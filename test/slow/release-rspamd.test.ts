@@ -94,6 +94,11 @@ t.test('a release passes Rspamd once, and nothing that looks like one', async (t
   );
   t.match(await scan(asLf), { action: 'no action' }, 'lines that came to end with LF');
 
+  const odd = '"odd name"@Harbour.example';
+  const forOdd = withToken(sent, signRelease(ours, { ...tokenIn(sent, ours)!, recipient: odd, attempt: 6 }));
+  const told = { from: sender, to: [odd.replace('Harbour', 'harbour')] };
+  t.match(await rspamd.scan(forOdd, told), { action: 'no action' }, 'a quoted local part');
+
   await rspamd.redis.kill();
   const last = withToken(sent, signRelease(ours, { ...tokenIn(sent, ours)!, attempt: 5 }));
   t.match(await scan(last), { action: 'reject' }, 'without its memory it lets nothing through');

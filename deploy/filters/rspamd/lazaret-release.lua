@@ -88,13 +88,20 @@ local function verified(value)
   return { id = id, deadline = tonumber(deadline), rcpt = rcpt, body = body, sig = sig }
 end
 
+-- One address, one form: "odd name"@a.example may be told with its quotes or without.
+local function plain(address)
+  address = address:lower()
+  local name, domain = address:match('^"(.*)"(@[^@]*)$')
+  return name and name:gsub('\\(.)', '%1') .. domain or address
+end
+
 local function is_for(task, token)
   local recipients = task:get_recipients('smtp')
   if not recipients or #recipients == 0 then return false end
   local padded = token.rcpt:gsub('-', '+'):gsub('_', '/') .. string.rep('=', -#token.rcpt % 4)
-  local address = tostring(util.decode_base64(padded)):lower()
+  local address = plain(tostring(util.decode_base64(padded)))
   for _, recipient in ipairs(recipients) do
-    if recipient.addr:lower() ~= address then return false end
+    if plain(recipient.addr) ~= address then return false end
   end
   return true
 end
