@@ -2,11 +2,12 @@
  * The real Postfix with the configuration of docs/connect/postfix.md and a whole server: each way by which it diverts mail, what the
  * server then knows, what Postfix does when it is refused, and the way back.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import type { Entry } from '#store/model';
+import { run } from '../cli/world.ts';
 import { login } from '../stories/hand-over.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
@@ -123,6 +124,11 @@ t.test('FILTER in header_checks: the true envelope, and who the client was', asy
     envid: 'QQ314159',
     client: { addr: '127.0.0.9', helo: 'dyn-9.spam.example', ident: queueId, proto: 'ESMTP' },
   });
+  const config = join(world.server.folder, 'lazaret.yaml');
+  writeFileSync(config, `hostname: quarantine.example.com\nstore: ${world.server.storeUrl}\n`);
+  const { out } = await run('show', String(entries[0]!.id), '--config', config);
+  for (const known of ['127.0.0.9', 'dyn-9.spam.example', queueId!, 'accepted', '8.1'])
+    t.ok(out.includes(known), `lazaret show tells ${known}`);
   await submit(postfix.port, { from, to, message: mail('Unmarked') });
   await sunk(world, 'Unmarked');
   t.same(await entriesAbout(world, 'Unmarked'), [], 'what is not marked goes its way');
