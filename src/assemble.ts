@@ -135,7 +135,10 @@ export async function assemble(
 
     const stop = async (graceMs: number) => {
       watched?.stopping();
-      const ended = await Promise.allSettled([...[imap, intake, worker].map((role) => role?.stop(graceMs)), api.close(graceMs)]);
+      const ended = await Promise.allSettled([
+        ...[imap, intake, worker].map((role) => role?.stop(graceMs)),
+        api.close(graceMs),
+      ]);
       await watched?.close();
       await shared.bus.close();
       await store.close();

@@ -66,7 +66,12 @@ export function buildWorker(
     log,
   });
   const inventories = config.jobs.inventory
-    ? createKeeper({ store, log, listen: shared.bus.listen, onMade: (inventory, ms) => metrics?.inventory(inventory, ms) })
+    ? createKeeper({
+        store,
+        log,
+        listen: shared.bus.listen,
+        onMade: (inventory, ms) => metrics?.inventory(inventory, ms),
+      })
     : undefined;
   let endHeartbeat = async () => {};
   return {
