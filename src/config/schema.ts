@@ -201,7 +201,7 @@ export const schema = z.strictObject({
     smtp: setting(list(intakeListener(intakeListen, 'auto', listenerForm), listenerForm), {
       help: 'The same for SMTP.',
       kind: `list of ${listenerForm}`,
-      default: ['127.0.0.1:10025'],
+      default: ['127.0.0.1:10027'],
     }),
     http: setting(list(intakeListener(imapListen, 'none', httpListenerForm), httpListenerForm), {
       help: 'Where to listen for mail handed over by HTTP: POST /intake, and POST /intake/rspamd for its metadata_exporter (docs/connect/other.md). With /tls: HTTPS. Needs `intake.tokens`.',
