@@ -47,9 +47,9 @@ t.test('what is not understood is told, and is no success', async (t) => {
       1,
       /\/no\/such\/file cannot be read: there is no such file or folder/,
     ],
-    [['import', '/tmp'], 2, /--rcpt is needed/],
+    [['import', 'package.json'], 2, /--rcpt, --rcpt-field or --filter is needed/],
     [
-      ['import', '/tmp', '--rcpt', 'a@b.example', '--direction', 'up'],
+      ['import', 'package.json', '--rcpt', 'a@b.example', '--direction', 'up'],
       2,
       /--direction: expected one of auto, incoming, outgoing, found "up"/,
     ],
