@@ -55,6 +55,9 @@ export function kindOf(value: unknown): string {
   return Array.isArray(value) ? 'a list' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
+/** No filter gives so many points. */
+export const maxPoints = 1e9;
+
 /** Absent or empty: undefined. */
 export function textOf(facts: Facts, name: string, max: number): string | undefined {
   const value = facts.get(name);
@@ -67,7 +70,7 @@ export function textOf(facts: Facts, name: string, max: number): string | undefi
 export function numberOf(facts: Facts, name: string): number | undefined {
   const value = facts.get(name);
   if (value === undefined || value === null || value === '') return undefined;
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  if (typeof value === 'number' && Math.abs(value) < maxPoints) return value;
   if (typeof value === 'string' && /^\s*[-+]?\d{1,9}(?:\.\d{1,9})?\s*$/.test(value)) return Number(value);
   throw new BadFacts(`${name}: expected a number like 7.5, found ${kindOf(value)}`);
 }

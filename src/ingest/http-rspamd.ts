@@ -9,7 +9,7 @@ import { isIP } from 'node:net';
 import { clean, decodeWords } from '#imap/mime/words';
 import type { Disposition, Reason, RuleHit, Verdict } from '#store/model';
 import type { Told } from './admit.ts';
-import { addressesIn, type Facts, listOf } from './http-facts.ts';
+import { addressesIn, type Facts, listOf, maxPoints } from './http-facts.ts';
 import { maxRecipients, PutOff } from './http-told.ts';
 import type { Addressee } from './recipients.ts';
 import { authenticationBy } from './verdicts/rspamd.ts';
@@ -101,7 +101,7 @@ function reasonOf(action: string | undefined, symbols: readonly RuleHit[], requi
 
 function pointsOf(value: unknown): number | undefined {
   const number = typeof value === 'string' && /^\s*-?\d{1,9}(?:\.\d{1,15})?\s*$/.test(value) ? Number(value) : value;
-  return typeof number === 'number' && Number.isFinite(number) ? Math.round(number * 1000) / 1000 : undefined;
+  return typeof number === 'number' && Math.abs(number) < maxPoints ? Math.round(number * 1000) / 1000 : undefined;
 }
 
 /** `[{"name": "R_SPF_FAIL", "score": 1, "options": ["-all"], …}]`; those that weigh nothing last. */

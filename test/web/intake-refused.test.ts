@@ -46,6 +46,7 @@ t.test('row 36: objects, prototypes and names of fields are never more than they
     [`${good},"client":{"addr":"elsewhere"}`, /^Client-addr: expected an IP address/],
     [`${good},"score":{"$gt":0}`, /^Score: expected a number/],
     [`${good},"score":"9e9"`, /^Score: expected a number/],
+    [`${good},"score":1e300`, /^Score: expected a number/],
     [`${good},"rules":{"name":{"$ne":""}}`, /^Name: expected one text/],
     [`${good},"rules":[5]`, /^Rules: expected an object/],
     [`${good},"reason":"hasOwnProperty"`, /^Reason: expected one of spam, /],
