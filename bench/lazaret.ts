@@ -14,7 +14,10 @@ export interface LazaretPeer extends Peer {
   /** Gauges of this process, by their names. */
   gauges(): Promise<ReadonlyMap<string, number>>;
   /** Another process on the same store, with these roles; its ports, as far as it has them. */
-  another(roles: string): Promise<{ readonly imapPort: number; readonly lmtpPort: number; end(): Promise<void> }>;
+  another(
+    roles: string,
+    env?: Readonly<Record<string, string>>,
+  ): Promise<{ readonly imapPort: number; readonly lmtpPort: number; end(): Promise<void> }>;
 }
 
 /** @param store  where it keeps everything; by default a file of its own */
@@ -34,6 +37,8 @@ imap: { listen: ["127.0.0.1:${imapPort}"], allowCleartextLogin: true, maxConnect
 intake: { lmtp: ["127.0.0.1:${lmtpPort}"], smtp: [], http: ["127.0.0.1:${intakeHttp.port}"], tokens: [${intakeHttp.token}], handOverDomains: [bench.example] }
 release: { undoSeconds: 3600 }
 http: { listen: ["127.0.0.1:${httpPort}"] }
+# What was filled in behind the server would have its attachments listed while something else is measured.
+jobs: { inventory: false }
 log: { level: warn }
 `,
   );
@@ -69,7 +74,7 @@ log: { level: warn }
         [...text.matchAll(/^(lazaret_\w+) (\S+)$/gm)].map(([, name = '', value]) => [name, Number(value)] as const),
       );
     },
-    async another(roles) {
+    async another(roles, env = {}) {
       const [ownImap, ownLmtp] = [await freePort(), await freePort()];
       const other = spawn(process.execPath, [program, 'serve', '--roles', roles, '--config', config], {
         stdio: ['ignore', 'ignore', 'inherit'],
@@ -79,6 +84,7 @@ log: { level: warn }
           LAZARET_INTAKE_LMTP: `["127.0.0.1:${ownLmtp}"]`,
           LAZARET_INTAKE_HTTP: '[]',
           LAZARET_HTTP_LISTEN: '[]',
+          ...env,
         },
       });
       await listening(roles.includes('imap') ? ownImap : ownLmtp);

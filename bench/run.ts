@@ -119,6 +119,20 @@ async function fill(size: number, user: string): Promise<void> {
         else await handOver(peer, user, at, at + httpCount, 8);
     figures.add(lazaret.name, { what: ofMarked, entries: size, unit: '/s', value: median(rates.slice(1)) });
   }
+  // Attachments and links of what comes in are listed behind it, in the same process: what that costs.
+  const withInventories = 'LMTP intake with inventories, 8 connections';
+  if (!onMongo && !options.short && wanted(withInventories) && size >= at + httpCount * (runs + 1)) {
+    const rates: number[] = [];
+    const other = await lazaret.another('intake,worker', { LAZARET_JOBS_INVENTORY: 'true' });
+    for (let run = 0; run <= runs; run++, at += httpCount)
+      for (const peer of peers) {
+        const taking = peer === lazaret ? { ...lazaret, lmtpPort: other.lmtpPort } : peer;
+        const rate = await handOver(taking, user, at, at + httpCount, 8);
+        if (peer === lazaret) rates.push(rate);
+      }
+    await other.end();
+    figures.add(lazaret.name, { what: withInventories, entries: size, unit: '/s', value: median(rates.slice(1)) });
+  }
   // What was measured was durable; the rest need not be, on a slow disk it would take an hour.
   for (const peer of peers) {
     say(`  filling ${peer.name}`);
