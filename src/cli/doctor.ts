@@ -22,7 +22,8 @@ export const doctor: Verb = {
     ['lazaret doctor --json', 'for a monitoring system'],
   ],
   async run(call) {
-    const config = await call.config();
+    const [{ load }, file] = await Promise.all([import('#app/config/load'), call.file()]);
+    const { config, written } = load({ file, env: call.env });
     const [{ parseDuration }, { openTools }, { visit }] = await Promise.all([
       import('#app/config/kinds'),
       import('#app/assemble'),
@@ -50,7 +51,7 @@ export const doctor: Verb = {
         const to = call.text('to') ?? config.doctor.probe;
         if (to !== undefined && !(to.includes('@') && tools.book.isOurs(to)))
           throw new Failure(`${to} is no address of ours: the message would be nobody's to see`);
-        await visit({ ...tools, config, to, train: call.flag('train'), waitMs, report });
+        await visit({ ...tools, config, to, token: tokenIn(written), train: call.flag('train'), waitMs, report });
       } finally {
         await tools.close();
       }
@@ -61,6 +62,16 @@ export const doctor: Verb = {
     return faults === 0 ? 0 : 1;
   },
 };
+
+/** The settings that the program runs with have digests only; the file may hold a token itself. */
+function tokenIn({ intake }: { readonly [group: string]: unknown }): string | undefined {
+  const tokens = (intake as { readonly tokens?: unknown } | undefined)?.tokens;
+  for (const each of Array.isArray(tokens) ? tokens : []) {
+    const token: unknown = typeof each === 'object' && each !== null ? (each as { token?: unknown }).token : each;
+    if (typeof token === 'string' && !/^sha256:/i.test(token)) return token;
+  }
+  return undefined;
+}
 
 const marks: Readonly<Record<Finding['state'], string>> = {
   ok: 'ok     ',

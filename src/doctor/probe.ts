@@ -26,6 +26,8 @@ export interface ProbeOptions {
   readonly config: Config;
   /** An address of ours. */
   readonly to: string;
+  /** By which mail is handed over by HTTP; absent: none is. */
+  readonly token?: string | undefined;
   /** Teach the learners as well. */
   readonly train: boolean;
   /** So long a delivery may take, beyond the time for undo. */
@@ -49,14 +51,15 @@ export async function probe(o: ProbeOptions): Promise<void> {
   await store.accounts.add({ name: account, scope, person: name, passwordHash: await hashPassword(login.password) });
   try {
     for (const listener of config.imap.listen.slice(1)) await tryLogin(o, listener, login);
-    const listeners = (['lmtp', 'smtp'] as const).flatMap((protocol) =>
+    const protocols = o.token === undefined ? (['lmtp', 'smtp'] as const) : (['lmtp', 'smtp', 'http'] as const);
+    const listeners = protocols.flatMap((protocol) =>
       config.intake[protocol].map((listener) => ({ protocol, listener })),
     );
     if (listeners.length === 0)
       o.report({
         check: 'probe',
         state: 'skipped',
-        said: 'no listener for LMTP or SMTP is set up to hand a message over to',
+        said: 'there is no listener to hand a message over to',
       });
     for (const { protocol, listener } of listeners) {
       const what = `${protocol} ${shown(listener)}`;
@@ -71,7 +74,7 @@ export async function probe(o: ProbeOptions): Promise<void> {
 
 interface Way {
   readonly what: string;
-  readonly protocol: 'lmtp' | 'smtp';
+  readonly protocol: 'lmtp' | 'smtp' | 'http';
   readonly listener: Place;
   readonly login: Login;
   readonly scope: Scope & { readonly level: 'recipient' };
@@ -116,44 +119,68 @@ async function oneWay(o: ProbeOptions, way: Way): Promise<void> {
   }
 }
 
+const notTrusted = "put this machine's address into intake.trusted";
+const seeLog = 'look at the log of the server, under the same time';
+
 /** As a filter hands over. Answers the final reply. */
-async function handOver({ config, to }: ProbeOptions, way: Way, id: string, subject: string): Promise<string> {
+async function handOver(o: ProbeOptions, way: Way, id: string, subject: string): Promise<string> {
+  const message = probeMessage(o, id, subject);
+  if (way.protocol === 'http') return post(o, way, message);
   return talking(reachable(way.listener), async (talk) => {
     const ok = (reply: string, asked: string) => {
       if (/^[23]/.test(reply)) return reply;
-      const todo = reply.startsWith('554 5.7.1')
-        ? "put this machine's address into intake.trusted"
-        : 'look at the log of the server, under the same time';
+      const todo = reply.startsWith('554 5.7.1') ? notTrusted : seeLog;
       throw new Fault(`it answers ${asked} with "${reply.slice(0, 200)}"`, todo);
     };
     ok(await talk.reply(), 'the connection');
     ok(await talk.reply(`${way.protocol === 'lmtp' ? 'LHLO' : 'EHLO'} ${machine()}`), 'EHLO');
-    ok(await talk.reply(`MAIL FROM:<${to}>`), 'MAIL');
-    ok(await talk.reply(`RCPT TO:<${to}>`), 'RCPT');
+    ok(await talk.reply(`MAIL FROM:<${o.to}>`), 'MAIL');
+    ok(await talk.reply(`RCPT TO:<${o.to}>`), 'RCPT');
     ok(await talk.reply('DATA'), 'DATA');
-    const date = new Date().toUTCString().replace(/GMT$/, '+0000');
-    talk.send(
-      [
-        `Received: from ${machine()} by ${config.hostname} (lazaret doctor) id ${id}; ${date}`,
-        `From: <${to}>`,
-        `To: <${to}>`,
-        `Subject: ${subject}`,
-        `Date: ${date}`,
-        `Message-ID: <${id}@${config.hostname}>`,
-        'Auto-Submitted: auto-generated',
-        '',
-        'This message was sent by `lazaret doctor`, to see whether all parts of the mail',
-        'quarantine work together. It came all the way; nothing needs to be done.',
-        '',
-        `Its number is ${id}.`,
-        '.',
-        '',
-      ].join('\r\n'),
-    );
+    talk.send(`${message}.\r\n`);
     const reply = ok(await talk.reply(), 'the message');
     await talk.reply('QUIT').catch(() => {});
     return reply;
   });
+}
+
+async function post({ to, token }: ProbeOptions, way: Way, message: string): Promise<string> {
+  return talking(reachable(way.listener), async (talk) => {
+    const fields = [
+      `Host: ${shown(way.listener)}`,
+      `Authorization: Bearer ${token}`,
+      'Content-Type: message/rfc822',
+      `Content-Length: ${Buffer.byteLength(message)}`,
+      `X-Lazaret-From: ${to}`,
+      `X-Lazaret-Rcpt: ${to}`,
+      'Connection: close',
+    ];
+    talk.send(`POST /intake HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n${message}`);
+    const answer = await talk.line();
+    const status = /^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1];
+    if (status === '200') return answer;
+    const todo = status === '401' ? 'the server has other tokens: restart it' : status === '403' ? notTrusted : seeLog;
+    throw new Fault(`it answers the message with "${answer.slice(0, 200)}"`, todo);
+  });
+}
+
+function probeMessage({ config, to }: ProbeOptions, id: string, subject: string): string {
+  const date = new Date().toUTCString().replace(/GMT$/, '+0000');
+  return [
+    `Received: from ${machine()} by ${config.hostname} (lazaret doctor) id ${id}; ${date}`,
+    `From: <${to}>`,
+    `To: <${to}>`,
+    `Subject: ${subject}`,
+    `Date: ${date}`,
+    `Message-ID: <${id}@${config.hostname}>`,
+    'Auto-Submitted: auto-generated',
+    '',
+    'This message was sent by `lazaret doctor`, to see whether all parts of the mail',
+    'quarantine work together. It came all the way; nothing needs to be done.',
+    '',
+    `Its number is ${id}.`,
+    '',
+  ].join('\r\n');
 }
 
 async function imapClient(listener: Place & { readonly tls: boolean }, { user, password }: Login) {

@@ -14,6 +14,8 @@ export interface Visit {
   readonly config: Config;
   /** Absent: nothing is handed over. */
   readonly to?: string | undefined;
+  /** By which mail is handed over by HTTP. */
+  readonly token?: string | undefined;
   readonly train: boolean;
   readonly waitMs: number;
   readonly report: (finding: Finding) => void;
@@ -61,7 +63,7 @@ export async function visit(o: Visit): Promise<void> {
   );
   await look(report, { check: 'backlog', todo: 'look at the log of the server' }, () => backlog(store));
   await checkImap(config, report, Date.now());
-  await checkIntake(config, report);
+  await checkIntake(config, report, o.token);
   await checkNextHops(config, report);
   await checkTrainers(config, report);
   await checkWatched(config, report);

@@ -16,7 +16,12 @@ async function hospital(t: Test, more: Record<string, unknown> = {}, file: Recor
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const settings = {
     imap: { listen: [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}/tls`] },
-    intake: { lmtp: [`127.0.0.1:${await freePort()}`], smtp: [`127.0.0.1:${await freePort()}`] },
+    intake: {
+      lmtp: [`127.0.0.1:${await freePort()}`],
+      smtp: [`127.0.0.1:${await freePort()}`],
+      http: [`127.0.0.1:${await freePort()}`],
+      tokens: [{ name: 'rspamd', token: 'a token of the tests'.replaceAll(' ', '-') }],
+    },
     training: { trainers: [{ type: 'maildir', spam: join(folder, 'spam'), ham: join(folder, 'ham') }] },
     ...more,
   };
@@ -60,19 +65,21 @@ t.test('where all is well a message goes the whole way from each listener, and n
   const { code, well, findings, bad, of } = await doctor('--to', to, '--train');
   t.same(bad, []);
   t.match({ code, well }, { code: 0, well: true });
-  t.equal(of('listener').length, 2);
+  t.equal(of('listener').length, 3);
   t.match(of('listener')[1], { said: /certificate is good until/ });
   for (const step of ['hand-over', 'seen over IMAP', 'release', 'delivery', 'train', 'forget'])
-    t.equal(of(`probe: ${step}`).length, 2, `${step}: ${JSON.stringify(findings)}`);
+    t.equal(of(`probe: ${step}`).length, 3, `${step}: ${JSON.stringify(findings)}`);
   t.match(of('probe: delivery')[0], { said: /the next hop said 250/ });
   t.match(
     sink.messages.map(({ recipients }) => recipients),
-    [[to], [to]],
+    [[to], [to], [to]],
   );
+  t.notMatch(JSON.stringify(findings), /a-token/);
   const entries = await app.store.entries.list({ scope: { level: 'global' }, limit: 10 });
   t.same(
     entries.map(({ state, folder }) => [state, folder]),
     [
+      ['released', undefined],
       ['released', undefined],
       ['released', undefined],
     ],
@@ -110,12 +117,14 @@ t.test(
     t.match(of('probe: delivery'), [
       { state: 'fault', said: /it is put off: / },
       { state: 'fault', said: /it is put off: / },
+      { state: 'fault', said: /it is put off: / },
     ]);
     t.same(of('probe: clean up'), []);
     const entries = await app.store.entries.list({ scope: { level: 'global' }, limit: 10 });
     t.same(
       entries.map(({ state, message }) => [state, /probe/.test(message.subject)]),
       [
+        ['discarded', true],
         ['discarded', true],
         ['discarded', true],
         ['held', false],
