@@ -39,8 +39,9 @@ export interface Keeper {
   idle(): Promise<void>;
 }
 
-/** Messages that are looked up together. */
+/** Messages that are looked up together, and inventories that are put together. */
 const atOnce = 32;
+const putAtOnce = 16;
 const pollMs = 30_000;
 /** Arrivals come in bursts; one look answers many rings. */
 const ringPauseMs = 250;
@@ -60,6 +61,13 @@ const maxMissing = 1000;
 
 export function createKeeper(options: KeeperOptions): Keeper {
   return new InventoryKeeper(options);
+}
+
+/** An inventory that is not put yet: after a crash it is made again. */
+interface Made {
+  readonly id: MessageId;
+  readonly inventory: Inventory;
+  readonly ms: number;
 }
 
 class InventoryKeeper implements Keeper {
@@ -144,36 +152,52 @@ class InventoryKeeper implements Keeper {
     if (ids.length === 0) return false;
     let isNews = false;
     const { bytes, ends } = await messages.summaries(ids, ['parts']);
+    let made: Made[] = [];
     for (const [at, id] of ids.entries()) {
-      if (this.#stopping.signal.aborted) return false;
       const wasMissing = this.#missing.has(id);
-      await this.#make(id, bytes.slice(at === 0 ? 0 : ends[at - 1], ends[at]));
-      isNews ||= !wasMissing || !this.#missing.has(id);
-      await this.#breathe();
+      const one = await this.#make(id, bytes.slice(at === 0 ? 0 : ends[at - 1], ends[at]));
+      if (one) made.push(one);
+      isNews ||= !wasMissing || one !== undefined;
+      const isOver = this.#stopping.signal.aborted;
+      const isTired = this.#isTired();
+      if (made.length === putAtOnce || at === ids.length - 1 || isTired || isOver) {
+        await this.#put(made);
+        made = [];
+      }
+      if (isOver) return false;
+      if (isTired) await this.#rest(restMs);
     }
     return isNews;
   }
 
-  async #make(id: MessageId, parts: Uint8Array): Promise<void> {
-    const { store, onMade } = this.#options;
+  /** Side by side, so that the store commits them together: a commit for each would be in the way of the intake's. */
+  async #put(made: readonly Made[]): Promise<void> {
+    await Promise.all(made.map(({ id, inventory }) => this.#options.store.messages.putInventory(id, inventory)));
+    for (const { id, inventory, ms } of made) {
+      this.#missing.delete(id);
+      this.#options.onMade?.(inventory, ms);
+    }
+  }
+
+  /** undefined: it is not there, or the keeper is to stop. */
+  async #make(id: MessageId, parts: Uint8Array): Promise<Made | undefined> {
+    const { store } = this.#options;
     const began = performance.now();
     let inventory: Inventory;
     try {
       // Of one that is just being written not all may be there.
       if (parts.length === 0) throw new NotFound('nothing is known of this message');
       inventory = await this.#thread.make(parts, store.messages.read(id));
-      if (this.#stopping.signal.aborted) return;
+      if (this.#stopping.signal.aborted) return undefined;
     } catch (error) {
       if (!(error instanceof NotFound)) throw error;
       const since = this.#missing.get(id)?.since ?? began;
       if (this.#missing.size >= maxMissing) this.#missing.clear();
       this.#missing.set(id, { since, seen: began });
-      if (began - since < missingMs) return;
+      if (began - since < missingMs) return undefined;
       inventory = { attachments: [], links: [], problem: 'its octets are gone' };
     }
-    await store.messages.putInventory(id, inventory);
-    this.#missing.delete(id);
-    onMade?.(inventory, performance.now() - began);
+    return { id, inventory, ms: performance.now() - began };
   }
 
   #isMissing(id: MessageId): boolean {
@@ -181,20 +205,20 @@ class InventoryKeeper implements Keeper {
     return known !== undefined && performance.now() - known.seen < (this.#options.missingAgainMs ?? missingAgainMs);
   }
 
-  async #breathe(): Promise<void> {
+  /** After every few messages: whether the event loop has had too much to do meanwhile. */
+  #isTired(): boolean {
     this.#sinceRest += 1;
-    if (this.#sinceRest < betweenRests) return;
+    if (this.#sinceRest < betweenRests) return false;
     this.#sinceRest = 0;
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.#elu);
     this.#elu = now;
-    if (utilization <= busy) return;
-    await this.#rest(restMs);
-    this.#elu = performance.eventLoopUtilization();
+    return utilization > busy;
   }
 
-  #rest(ms: number): Promise<void> {
-    return pause(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+  async #rest(ms: number): Promise<void> {
+    await pause(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    this.#elu = performance.eventLoopUtilization();
   }
 
   /** Until somebody rings, or so long. */

@@ -1,4 +1,5 @@
 /** The thread and its keeper: whatever a message does to the thread, the next has its inventory; none is forgotten. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -122,6 +123,22 @@ t.test('makes the inventories of what is there and of what comes, once each', as
   t.strictSame(await store.messages.inventory(third), { attachments: [], links: [] });
   t.strictSame(await store.messages.withoutInventory(10), []);
   t.strictSame(made, [1, 1, 0]);
+});
+
+t.test('many are committed together, so that the intake does not wait for each', async (t) => {
+  const { keep, arrive } = await world(t);
+  await Promise.all(Array.from({ length: 40 }, (_, n) => arrive(text(`${n}`))));
+  let commits = 0;
+  let commands = 0;
+  const onBatch = (batch: unknown): void => {
+    commits += 1;
+    commands += (batch as { commands: number }).commands;
+  };
+  subscribe('lazaret:store.batch', onBatch);
+  t.teardown(() => unsubscribe('lazaret:store.batch', onBatch));
+  await keep().idle();
+  t.equal(commands, 40);
+  t.ok(commits <= 20, `${commits} commits`);
 });
 
 t.test('an arrival rings, nobody has to ask', async (t) => {
