@@ -100,6 +100,7 @@ async function oneWay(o: ProbeOptions, way: Way): Promise<void> {
       entry = await until(find, patienceMs);
       if (!entry?.folder)
         throw new Fault('the message is not in the store', 'do server and doctor have the same `store`?');
+      tellClock(o, way, entry);
       await move(o, way.login, entry, id, undefined);
       return { said: `it lies in ${folderOf(entry.folder).name}` };
     });
@@ -117,6 +118,20 @@ async function oneWay(o: ProbeOptions, way: Way): Promise<void> {
   } finally {
     await cleanUp(o, way, (await find().catch(() => undefined)) ?? entry);
   }
+}
+
+/** Leases, undo and retention go by the store's clock: on several machines by one that is not this one's. */
+function tellClock({ report }: ProbeOptions, { what }: Way, { heldAt }: Entry): void {
+  const seconds = Math.round((heldAt.getTime() - Date.now()) / 1000);
+  if (Math.abs(seconds) < 60) return;
+  const said = `the store's clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} this machine's`;
+  report({
+    check: 'clock',
+    what,
+    state: 'warning',
+    said,
+    todo: 'have all machines keep time (chrony, systemd-timesyncd)',
+  });
 }
 
 const notTrusted = "put this machine's address into intake.trusted";
