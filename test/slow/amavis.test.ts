@@ -435,7 +435,11 @@ t.test('what people drop on Spam and Not Spam is learned by the SpamAssassin ins
 async function again(world: World, postfix: Postfix, subject: string, kind: 'arrived' | 'repeated'): Promise<void> {
   const { events } = world.server;
   const came = () => events.some((event) => event.kind === kind && event.subject === subject);
-  while (!came() || (await postfix.queue()).length > 0) {
+  for (const until = Date.now() + 30_000; !came() || (await postfix.queue()).length > 0; ) {
+    if (Date.now() > until)
+      throw new Error(
+        `${subject} was not ${kind}: ${JSON.stringify(await postfix.queue())}\n${postfix.log.slice(-4000)}`,
+      );
     await postfix.flush();
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
