@@ -221,7 +221,7 @@ t.test('amavis and Postfix', async (t) => {
   });
 
   await t.test('row 3: an answer is lost, amavis comes again under a new id: one entry', async (t) => {
-    lmtp.loseAnAnswer();
+    lmtp.loseAnswerTo('Subject: Lost reply');
     await submit(after.port, { from, to: ['ada@harbour.example'], message: mail('Lost reply') });
     await arrived(world, 'Lost reply');
     await after.logs(/status=deferred \(host 127\.0\.0\.1\[127\.0\.0\.1\] said: 451 4\.5\.0[^\n]*quar/);

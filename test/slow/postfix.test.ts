@@ -297,7 +297,7 @@ t.test('row 3: Postfix lost the answer and comes again: one entry', async (t) =>
   if (!postfixOrSkip(t)) return;
   const world = await build(t);
   const postfix = await gateway(world, t);
-  world.doors.gateway.loseAnAnswer();
+  world.doors.gateway.loseAnswerTo('Subject: Twice');
   await submit(postfix.port, { from, to: ['ada@harbour.example'], message: marked('Twice') });
   await postfix.logs(/status=deferred \([^\n]*lost connection/);
   await postfix.flush();

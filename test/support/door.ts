@@ -11,7 +11,7 @@ export class Door {
   /** What clients have sent, of each connection. */
   readonly said: string[] = [];
   #behind: number | undefined;
-  #losses = 0;
+  readonly #unlucky: string[] = [];
   /** How many answers were lost. */
   lost = 0;
   readonly #open = new Set<Socket>();
@@ -44,9 +44,14 @@ export class Door {
     for (const socket of this.#open) socket.destroy();
   }
 
-  /** The next answer to a whole message is not passed on; the connection ends in its place. */
+  /** The next answer to a message with these words is not passed on; the connection ends in its place. */
+  loseAnswerTo(words: string): void {
+    this.#unlucky.push(words);
+  }
+
+  /** To whatever message it is. */
   loseAnAnswer(): void {
-    this.#losses++;
+    this.loseAnswerTo('');
   }
 
   #enter(client: Socket): void {
@@ -56,23 +61,26 @@ export class Door {
     }
     const server = connect(this.#behind, '127.0.0.1');
     const at = this.said.push('') - 1;
-    let inText = false;
+    let textAt: number | undefined;
     let whole = false;
     let tail = '';
     client.on('data', (octets) => {
       const text = octets.toString('latin1');
       this.said[at] += text;
       // Within a text a dot is doubled; QUIT may stand behind its end.
-      if (inText && (tail + text).includes('\r\n.\r\n')) whole = true;
+      if (textAt !== undefined && (tail + text).includes('\r\n.\r\n')) whole = true;
       tail = text.slice(-4);
       server.write(octets);
     });
     server.on('data', (octets) => {
-      if (/^354/m.test(octets.toString('latin1'))) inText = true;
+      if (/^354/m.test(octets.toString('latin1'))) textAt = this.said[at]!.length;
       else if (whole) {
-        inText = whole = false;
-        if (this.#losses > 0) {
-          this.#losses--;
+        const text = this.said[at]!.slice(textAt);
+        textAt = undefined;
+        whole = false;
+        const unlucky = this.#unlucky.findIndex((words) => text.includes(words));
+        if (unlucky >= 0) {
+          this.#unlucky.splice(unlucky, 1);
           this.lost++;
           client.destroy();
           server.destroy();
