@@ -90,6 +90,10 @@ async function asClient<T>(what: (reader: Reader) => Promise<T>, folder = 'Caugh
   }
 }
 
+/** What was delivered without X-Lazaret-Release, which each try signs anew (docs/decisions/0011). */
+const unsigned = ({ message }: { readonly message: { readonly bytes: Buffer } }): string =>
+  message.bytes.toString('latin1').replace(/^X-Lazaret-Release:.*\r\n(?:[ \t].*\r\n)*/m, '');
+
 const copiesOf = (tag: string) => copiesIn(sink).filter(({ id }) => id.startsWith(tag));
 const states = (found: ReadonlyMap<string, Found>): string[] => [
   ...new Set([...found.values()].map(({ entry }) => `${entry.state} ${entry.folder ?? '-'}`)),
@@ -383,7 +387,8 @@ t.test('row 7: delivery: at least once, twice only between the 250 and our recor
       if (copies === 'one or two') t.ok(got.length === 1 || got.length === 2, `${got.length} copies`);
       else t.equal(got.length, copies, `${copies} copies`);
       t.ok(new Set(got.map(({ resentMessageId }) => resentMessageId)).size <= 1, 'the same Resent-Message-ID');
-      if (got.length === 2) t.ok(got[0]!.message.bytes.equals(got[1]!.message.bytes), 'the same octets');
+      if (got.length === 2)
+        t.equal(...(got.map(unsigned) as [string, string]), 'the same octets, but for the signature of each try');
       t.strictSame(states(found), [refused ? 'held caught' : 'released -']);
       if (!refused) return;
       const failed = await asClient((reader) =>
