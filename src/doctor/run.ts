@@ -2,7 +2,7 @@
 import type { Config } from '#app/config/schema';
 import { isServerRunning } from '#app/lib/heartbeat';
 import type { AddressBook } from '#app/policy/addresses';
-import type { Folder } from '#store/model';
+import { stayFolders } from '#app/quarantine/folders';
 import type { Store } from '#store/port';
 import { checkImap, checkIntake, checkNextHops, checkTrainers, checkWatched, look } from './checks.ts';
 import { Fault, type Finding } from './finding.ts';
@@ -20,17 +20,6 @@ export interface Visit {
   readonly waitMs: number;
   readonly report: (finding: Finding) => void;
 }
-
-const folders: readonly Folder[] = [
-  'caught',
-  'outgoing',
-  'training',
-  'trash',
-  'release',
-  'release-train',
-  'spam',
-  'not-spam',
-];
 /** DESIGN §7.3: 32 bits last for four billion stays. */
 const halfOfUids = 2 ** 31;
 
@@ -40,7 +29,7 @@ export async function visit(o: Visit): Promise<void> {
     report,
     { check: 'store', todo: 'is its disk full, or its database away? `lazaret store check`' },
     async () => {
-      const tops = await Promise.all(folders.map((folder) => store.views.top({ level: 'global' }, folder)));
+      const tops = await Promise.all(stayFolders.map((folder) => store.views.top({ level: 'global' }, folder)));
       const highest = Math.max(...tops.map(({ uidNext }) => uidNext));
       if (highest > halfOfUids)
         return {

@@ -4,7 +4,7 @@
  * from the top up to the first `Received:`, the first repeated name, or the first name this filter never writes.
  */
 
-import { type FilterName, type FilterSetting, parseFilter } from '#app/lib/filter-names';
+import { type FilterName, type FilterSetting, parseFilter, rspamdMilterFields } from '#app/lib/filter-names';
 import { fieldsOf, latin1, unfoldLatin1 } from '#imap/mime/header';
 import { clientOf } from './authentication.ts';
 import { type Block, type Found, maxMark, valuesOf } from './fields.ts';
@@ -47,23 +47,7 @@ const rspamdNames = new Set([
   'x-spam-score',
   'x-spamd-result',
 ]);
-/** rspamd's milter_headers (INTEGRATIONS §3.4), those that it puts at the end of the header. */
-const milterNames = new Set([
-  'deliver-to',
-  'x-rspamd-action',
-  'x-rspamd-pre-result',
-  'x-rspamd-queue-id',
-  'x-rspamd-server',
-  'x-spam',
-  'x-spam-flag',
-  'x-spam-level',
-  'x-spam-score',
-  'x-spam-status',
-  'x-spamd-bar',
-  'x-spamd-result',
-  'x-virus',
-]);
-/** Fields of that list that others write as well; alone they are not the milter's. */
+/** Of Rspamd's milter's fields those that others write as well; alone they are not the milter's. */
 const commonNames = new Set(['deliver-to', 'x-spam-flag', 'x-spam-level', 'x-spam-score', 'x-virus']);
 /** amavis, where it lets mail pass, writes SpamAssassin's fields among some of its own. */
 const isSpamAssassins = (name: string) =>
@@ -157,7 +141,7 @@ function untilRepeated(found: readonly Found[]): readonly Found[] {
 
 /** The last run of the milter's fields, wherever it is. */
 function milter(text: string): Block | undefined {
-  const last = lastRun(text, (name) => milterNames.has(name));
+  const last = lastRun(text, (name) => rspamdMilterFields.has(name));
   if (last.every(({ name }) => commonNames.has(name))) return undefined;
   return { filter: 'rspamd-milter', fields: valuesOf(text, last, maxMark), start: 0, end: 0 };
 }

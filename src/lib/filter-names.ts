@@ -34,6 +34,23 @@ export const markingFilters = {
 } as const satisfies Readonly<Record<string, Place>>;
 export type MarkingFilter = keyof typeof markingFilters;
 
+/** What rspamd's milter_headers puts at the end of a header (INTEGRATIONS §3.4), where it stays in the stored bytes. */
+export const rspamdMilterFields: ReadonlySet<string> = new Set([
+  'deliver-to',
+  'x-rspamd-action',
+  'x-rspamd-pre-result',
+  'x-rspamd-queue-id',
+  'x-rspamd-server',
+  'x-spam',
+  'x-spam-flag',
+  'x-spam-level',
+  'x-spam-score',
+  'x-spam-status',
+  'x-spamd-bar',
+  'x-spamd-result',
+  'x-virus',
+]);
+
 export type FilterName = HandOverFilter | MarkingFilter;
 /** `icewarp:X-Own-Header` names the header in which that server writes its reasons. */
 export type NamedFilter = FilterName | `${MarkingFilter}@${Place}` | `icewarp:${string}`;

@@ -42,6 +42,11 @@ export const folders: readonly FolderRecord[] = [
   { role: 'trash', name: 'Trash', kind: 'readable', attributes: [...plain, '\\Trash'], append: 'nothing' },
 ];
 
+/** Those in which entries stay. */
+export const stayFolders: readonly (ReadableFolder | ActionFolder)[] = folders.flatMap(({ role }) =>
+  role === 'inbox' ? [] : [role],
+);
+
 const byRole = new Map(folders.map((folder) => [folder.role, folder]));
 
 export function folderOf(role: Role): FolderRecord {

@@ -4,6 +4,7 @@
  * now, and those that Rspamd's milter put into the header, which stay in the stored bytes (DESIGN §7.1). Everything else
  * goes out as it is, octet by octet.
  */
+import { rspamdMilterFields } from '#app/lib/filter-names';
 import type { Message } from '#store/model';
 import type { Store } from '#store/port';
 
@@ -18,22 +19,6 @@ type Range = readonly [start: number, end: number];
 /** A larger header is an attack; nobody learns less from it because of a field more. */
 const longestHeader = 1024 * 1024;
 
-/** Rspamd's milter_headers (INTEGRATIONS §3.4), those that it puts at the end of the header; as in ingest/block.ts. */
-const milterNames = new Set([
-  'deliver-to',
-  'x-rspamd-action',
-  'x-rspamd-pre-result',
-  'x-rspamd-queue-id',
-  'x-rspamd-server',
-  'x-spam',
-  'x-spam-flag',
-  'x-spam-level',
-  'x-spam-score',
-  'x-spam-status',
-  'x-spamd-bar',
-  'x-spamd-result',
-  'x-virus',
-]);
 const isOurs = (name: string) => name.startsWith('x-lazaret-');
 
 /** `milter`: the verdict came from the fields of Rspamd's milter. @throws NotFound  the bytes were purged */
@@ -62,7 +47,7 @@ export function cutsOf(header: Buffer, milter: boolean): readonly Range[] {
   let end = -1;
   for (const { name, range } of fieldsOf(header)) {
     if (isOurs(name)) cuts.push(range);
-    if (!milterNames.has(name)) continue;
+    if (!rspamdMilterFields.has(name)) continue;
     if (range[0] !== end) run = [];
     run.push(range);
     lastRun = run;

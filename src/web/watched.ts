@@ -5,7 +5,7 @@
 import { type Probe, Readiness } from '#app/observe/health';
 import type { Log } from '#app/observe/log';
 import { Metrics, type StoreFacts } from '#app/observe/metrics';
-import type { Folder } from '#store/model';
+import { stayFolders } from '#app/quarantine/folders';
 import type { Store } from '#store/port';
 import { type HttpListen, WebServer } from './server.ts';
 
@@ -43,20 +43,9 @@ export function createWatched({ listen, store, version, log }: WatchedOptions): 
   };
 }
 
-const folders: readonly Folder[] = [
-  'caught',
-  'outgoing',
-  'training',
-  'trash',
-  'release',
-  'release-train',
-  'spam',
-  'not-spam',
-];
-
 async function factsOf({ jobs, views }: WatchedOptions['store']): Promise<StoreFacts> {
   // All but those of help texts are given in a folder, and the global scope has all of these: eight reads of a key each.
-  const tops = Promise.all(folders.map((folder) => views.top({ level: 'global' }, folder)));
+  const tops = Promise.all(stayFolders.map((folder) => views.top({ level: 'global' }, folder)));
   const [backlog, all] = await Promise.all([jobs.backlog(), tops]);
   return { jobs: backlog, uidsUsed: Math.max(0, ...all.map(({ uidNext }) => uidNext - 1)) };
 }
