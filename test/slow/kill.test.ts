@@ -11,7 +11,7 @@ import { ServerProcess } from '../support/server-process.ts';
 import { Sink } from '../support/sink.ts';
 import { faultsOf } from '../support/store.ts';
 
-const rounds = Number(process.env.ROUNDS ?? 200);
+const rounds = Number(process.env.ROUNDS ?? 120);
 const leasesMs = 61_000;
 /** Deliveries at a time: so many may be between the 250 and our record when it dies. */
 const concurrency = 8;
