@@ -49,16 +49,16 @@ export async function changesEnd(snapshot: Snapshot): Promise<ModSeq> {
   return log.modSeq as ModSeq;
 }
 
-/**
- * Takes lines older than `olderThanMs` off the log, at most `limit` mod-sequences, and the stays that ended no later.
- * Answers whether there are more.
- */
 /** Whether there are lines to trim: of the first one's age. */
 export async function isLogOld(snapshot: Snapshot, olderThanMs: number): Promise<boolean> {
   const [first] = await snapshot.find('changes', {}, { sort: { _id: 1 }, limit: 1, projection: { at: 1 } });
   return first !== undefined && first.at < snapshot.now - olderThanMs;
 }
 
+/**
+ * Takes lines older than `olderThanMs` off the log, at most `limit` mod-sequences, and the stays that ended no later.
+ * Answers whether there are more.
+ */
 export async function trimChanges(tx: Tx, olderThanMs: number, limit: number): Promise<boolean> {
   // The log's beginning, whatever its age: a search for old lines would walk over all that are not.
   const first = await tx.find('changes', {}, { sort: { _id: 1 }, limit: limit + 1, projection: { at: 1 } });

@@ -186,7 +186,6 @@ export class Queue {
       if (this.#yieldMs > 0 || tries > 0) await this.#turnOfOthers(tries);
       const session = this.#connection.client.startSession();
       let committing = false;
-      let ended: Promise<void> | undefined;
       const tried = performance.now();
       this.#yieldMs = 0;
       try {
@@ -199,7 +198,6 @@ export class Queue {
         await commit(session, deadline);
         if (batch.turn !== this.#turn + 1) this.#yieldMs = Math.min(yieldMs, performance.now() - tried);
         this.#turn = batch.turn;
-        ended = Promise.resolve(); // by whoever confirms
         const confirmed = this.#confirm(session, deadline, () => {
           steps.committed.publish(taken);
           this.#committed(batch.end);
@@ -215,7 +213,7 @@ export class Queue {
         return;
       } catch (error) {
         // Which aborts it; a server that is gone, or has met a conflict, has undone it by itself, and is not waited for.
-        ended = session.endSession();
+        const ended = session.endSession();
         if (!isGone(error) && !isTransient(error)) await ended;
         if (committing && isUnknownCommit(error))
           throw new StoreUnavailable('The store did not say whether it has written', { cause: error });
@@ -225,8 +223,6 @@ export class Queue {
         const waitedMs = performance.now() - since;
         if (isGone(error) && waitedMs > goneMs) throw new StoreUnavailable('The store cannot be reached', cause);
         if (waitedMs > tryMs) throw new StoreBusy(undefined, cause);
-      } finally {
-        if (!ended) await session.endSession();
       }
       if (performance.now() > lookedAt + abandonedMs) {
         await endAbandoned(this.#connection);

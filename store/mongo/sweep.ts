@@ -30,18 +30,13 @@ async function sweepUploads(connection: Connection): Promise<boolean> {
 async function sweepMessages(connection: Connection): Promise<boolean> {
   const swept = connection.db.collection<SweptDoc>('numbers');
   const upTo = (await swept.findOne({ _id: 'swept' }))?.upTo ?? 0;
-  const yesterday = connection.clock.now - dayMs;
-  const first = await connection
-    .collection('messages')
-    .findOne({ _id: { $gt: upTo } }, { projection: { receivedAt: 1 }, sort: { _id: 1 } });
-  if (!first || first.receivedAt > yesterday) return false;
   const next = await connection
     .collection('messages')
     .find({ _id: { $gt: upTo } }, { projection: { receivedAt: 1 } })
     .sort({ _id: 1 })
     .limit(messagesAtOnce)
     .toArray();
-  const young = next.findIndex(({ receivedAt }) => receivedAt > yesterday);
+  const young = next.findIndex(({ receivedAt }) => receivedAt > connection.clock.now - dayMs);
   const ids = (young < 0 ? next : next.slice(0, young)).map(({ _id }) => _id);
   if (ids.length === 0) return false;
   const of = { messageId: { $in: ids } };
