@@ -4,6 +4,7 @@
  * before it appends, by the mark in our trace: an answer that was lost leaves no second copy.
  */
 import type { ImapFlow } from 'imapflow';
+import { gather } from '#app/lib/gather';
 import { cleanLine } from '#app/lib/terminal';
 import { splitAddress } from '#app/policy/addresses';
 import type { Outcome, Parcel, Transport } from './transport.ts';
@@ -146,10 +147,4 @@ async function farewell(client: ImapFlow, signal: AbortSignal): Promise<void> {
     clearTimeout(timer);
     client.close();
   }
-}
-
-async function gather(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }

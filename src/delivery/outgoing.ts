@@ -4,6 +4,7 @@
  * which most are, is therefore read from the store once, and only when it is about to be sent.
  */
 import { createHash } from 'node:crypto';
+import { gather } from '#app/lib/gather';
 import type { Message } from '#store/model';
 import type { Store } from '#store/port';
 import { withRenamedSpamFields } from './spam-fields.ts';
@@ -63,10 +64,4 @@ export class Outgoing {
       yield (await this.#whole).subarray(from, to);
     }
   }
-}
-
-async function gather(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }

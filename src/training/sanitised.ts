@@ -4,7 +4,9 @@
  * now, and those that Rspamd's milter put into the header, which stay in the stored bytes (DESIGN §7.1). Everything else
  * goes out as it is, octet by octet.
  */
+
 import { rspamdMilterFields } from '#app/lib/filter-names';
+import { gather } from '#app/lib/gather';
 import type { Message } from '#store/model';
 import type { Store } from '#store/port';
 
@@ -92,10 +94,4 @@ function between(cuts: readonly Range[], size: number): readonly Range[] {
   }
   if (at < size) kept.push([at, size]);
   return kept;
-}
-
-async function gather(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }

@@ -12,7 +12,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Log } from '#app/observe/log';
 import type { TrainingRequested } from '#app/policy/training-requested';
 import { BadRequest } from './bad-request.ts';
-import { Door, type DoorListen, type Origin } from './door.ts';
+import { Door, type DoorListen, Doors, type Origin } from './door.ts';
 import { challenge, createTokenCheck, type Token } from './tokens.ts';
 
 export interface ApiServerOptions {
@@ -29,32 +29,26 @@ const maxBodyOctets = 4 * 1024;
 
 export class ApiServer {
   readonly #options: ApiServerOptions;
-  #doors: Door[] = [];
+  readonly #doors = new Doors();
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
   }
 
   /** Opens all listeners, or none. Answers where they are, in the order of the options. */
-  async listen(): Promise<{ readonly host: string; readonly port: number }[]> {
-    const opened = [];
-    try {
-      for (const listen of this.#options.listen) {
-        const { originOf, secureContext, log } = this.#options;
+  listen(): Promise<{ readonly host: string; readonly port: number }[]> {
+    const { originOf, secureContext, log } = this.#options;
+    return this.#doors.open(
+      this.#options.listen.map((listen) => {
         const door = new Door({ listen, originOf, secureContext, log, maxHeaderOctets, requestMs: 20_000 });
-        this.#doors.push(door);
         this.#routes(door, listen);
-        opened.push(await door.listen());
-      }
-    } catch (error) {
-      await this.close(0);
-      throw error;
-    }
-    return opened;
+        return door;
+      }),
+    );
   }
 
-  async close(graceMs: number): Promise<void> {
-    await Promise.all(this.#doors.splice(0).map((door) => door.close(graceMs)));
+  close(graceMs: number): Promise<void> {
+    return this.#doors.close(graceMs);
   }
 
   #routes(door: Door, { name: listener }: DoorListen): void {

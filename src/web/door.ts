@@ -265,3 +265,25 @@ function broken(error: Error & { readonly code?: string }, socket: NodeJS.Writab
   if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy?.();
   else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
+
+/** Several listeners, opened and closed as one. */
+export class Doors {
+  #doors: Door[] = [];
+
+  /** Opens all, each with its routes, or none. Answers where they are, in the order of `doors`. */
+  async open(doors: readonly Door[]): Promise<{ readonly host: string; readonly port: number }[]> {
+    this.#doors.push(...doors);
+    const opened = [];
+    try {
+      for (const door of doors) opened.push(await door.listen());
+    } catch (error) {
+      await this.close(0);
+      throw error;
+    }
+    return opened;
+  }
+
+  async close(graceMs: number): Promise<void> {
+    await Promise.all(this.#doors.splice(0).map((door) => door.close(graceMs)));
+  }
+}

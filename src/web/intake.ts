@@ -15,7 +15,7 @@ import { networks } from '#app/lib/networks';
 import type { Log } from '#app/observe/log';
 import { StoreFull } from '#store/errors';
 import { BadRequest } from './bad-request.ts';
-import { Door, type DoorListen, type DoorOptions, type Origin, say } from './door.ts';
+import { Door, type DoorListen, type DoorOptions, Doors, type Origin, say } from './door.ts';
 import { boundaryOf, partsOf } from './form.ts';
 import { JsonMessage } from './json-message.ts';
 import { challenge, createTokenCheck, type Token } from './tokens.ts';
@@ -77,32 +77,26 @@ type Manner = keyof typeof prefixes;
 
 export class IntakeServer {
   readonly #options: IntakeServerOptions;
-  #doors: Door[] = [];
+  readonly #doors = new Doors();
 
   constructor(options: IntakeServerOptions) {
     this.#options = options;
   }
 
   /** Opens all listeners, or none. Answers where they are, in the order of the options. */
-  async listen(): Promise<{ readonly host: string; readonly port: number }[]> {
-    const opened = [];
-    try {
-      for (const listen of this.#options.listen) {
-        const { originOf, secureContext, log, timing } = this.#options;
+  listen(): Promise<{ readonly host: string; readonly port: number }[]> {
+    const { originOf, secureContext, log, timing } = this.#options;
+    return this.#doors.open(
+      this.#options.listen.map((listen) => {
         const door = new Door({ listen, originOf, secureContext, log, maxHeaderOctets, ...timing });
-        this.#doors.push(door);
         this.#routes(door, listen);
-        opened.push(await door.listen());
-      }
-    } catch (error) {
-      await this.close(0);
-      throw error;
-    }
-    return opened;
+        return door;
+      }),
+    );
   }
 
-  async close(graceMs: number): Promise<void> {
-    await Promise.all(this.#doors.splice(0).map((door) => door.close(graceMs)));
+  close(graceMs: number): Promise<void> {
+    return this.#doors.close(graceMs);
   }
 
   #routes(door: Door, { name: listener }: DoorListen): void {
