@@ -5,14 +5,13 @@
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ImapFlow } from 'imapflow';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
-import type { Entry } from '#store/model';
 import { run } from '../cli/world.ts';
 import { login } from '../stories/hand-over.ts';
 import { Amavis, amavisOrSkip } from '../support/amavis.ts';
-import { password, startApp, type TestApp } from '../support/app.ts';
+import { startApp, type TestApp } from '../support/app.ts';
+import { arrived, clientOf, entriesAbout } from '../support/caught.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
 import { Door } from '../support/door.ts';
 import { freePort } from '../support/free-port.ts';
@@ -87,23 +86,6 @@ async function build(t: Test): Promise<World> {
 const mail = (subject: string, text = gtube, more = '') =>
   `From: Cheap Deals <promo@spam.example>\r\nTo: somebody@harbour.example\r\nSubject: ${subject}\r\n` +
   `Date: Sun, 22 Nov 2026 01:00:00 +0000\r\nMessage-ID: <${subject.replace(/\W+/g, '-')}@spam.example>\r\n${more}\r\n${text}\r\n`;
-
-type Listed = Entry & { readonly message: { readonly subject: string; readonly sender: string } };
-
-async function entriesAbout({ server }: World, subject: string): Promise<Listed[]> {
-  const all = await server.app.store.entries.list({ scope: { level: 'global' }, limit: 500 });
-  return all.filter((entry) => entry.message.subject === subject).sort((a, b) => (a.recipient < b.recipient ? -1 : 1));
-}
-
-/** Its entries, as soon as there are so many. */
-async function arrived(world: World, subject: string, count = 1): Promise<Listed[]> {
-  const { events } = world.server;
-  for (;;) {
-    const isIt = (event: (typeof events)[number]) => event.kind === 'arrived' && event.subject === subject;
-    if (events.filter(isIt).length >= count) return entriesAbout(world, subject);
-    await world.server.until('arrived', events.filter(({ kind }) => kind === 'arrived').length + 1);
-  }
-}
 
 const from = 'promo@spam.example';
 const bounces = ({ sink }: World) => sink.messages.filter(({ sender }) => sender === '');
@@ -304,15 +286,7 @@ t.test('amavis and Postfix', async (t) => {
     const message = mail('Not spam at all');
     await submit(after.port, { from, to: ['ada@harbour.example'], message });
     const [entry] = await arrived(world, 'Not spam at all');
-    const client = new ImapFlow({
-      host: '127.0.0.1',
-      port: server.addresses.imap[0]!.port,
-      secure: false,
-      doSTARTTLS: false,
-      auth: { user: 'ada@harbour.example', pass: password },
-      logger: false,
-    });
-    await client.connect();
+    const client = await clientOf(t, server);
     await client.mailboxOpen('Caught');
     const found = (await client.search({ subject: 'Not spam at all' }, { uid: true })) || [];
     t.equal(found.length, 1);
@@ -321,7 +295,6 @@ t.test('amavis and Postfix', async (t) => {
     t.match(text, /^X-Lazaret-Id: \d+\r\nX-Lazaret-Reason: spam/);
     t.ok(text.endsWith(message), 'it is shown as it was sent');
     await client.messageMove(found, 'Release', { uid: true });
-    await client.logout();
     await sunk(sink, ({ bytes }) => bytes.includes('Subject: Not spam at all'));
     await server.until('released');
     const delivered = sink.messages.filter(({ bytes }) => bytes.includes('Subject: Not spam at all'));

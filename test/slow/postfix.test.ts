@@ -6,10 +6,10 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
-import type { Entry } from '#store/model';
 import { run } from '../cli/world.ts';
 import { login } from '../stories/hand-over.ts';
 import { startApp, type TestApp } from '../support/app.ts';
+import { arrived, entriesAbout } from '../support/caught.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
 import { Door } from '../support/door.ts';
 import { freePort } from '../support/free-port.ts';
@@ -73,22 +73,6 @@ const mail = (subject: string, more = '') =>
 /** As SpamAssassin does, on top. */
 const marked = (subject: string) =>
   `X-Spam-Flag: YES\r\nX-Spam-Status: Yes, score=8.1 required=5.0 tests=A,B version=4.0.1\r\n${mail(subject)}`;
-
-type Listed = Entry & { readonly message: { readonly subject: string; readonly sender: string } };
-
-async function entriesAbout({ server }: World, subject: string): Promise<Listed[]> {
-  const all = await server.app.store.entries.list({ scope: { level: 'global' }, limit: 500 });
-  return all.filter((entry) => entry.message.subject === subject).sort((a, b) => (a.recipient < b.recipient ? -1 : 1));
-}
-
-async function arrived(world: World, subject: string, count = 1): Promise<Listed[]> {
-  const { events } = world.server;
-  for (;;) {
-    const isIt = (event: (typeof events)[number]) => event.kind === 'arrived' && event.subject === subject;
-    if (events.filter(isIt).length >= count) return entriesAbout(world, subject);
-    await world.server.until('arrived', events.filter(({ kind }) => kind === 'arrived').length + 1);
-  }
-}
 
 const from = 'promo@spam.example';
 const bounces = ({ sink }: World) => sink.messages.filter(({ sender }) => sender === '');

@@ -4,11 +4,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ImapFlow } from 'imapflow';
+import type { ImapFlow } from 'imapflow';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import { createRspamdTrainer, type RspamdTrainerOptions } from '#app/training/rspamd';
-import { password, startApp, type TestApp } from '../support/app.ts';
+import { startApp, type TestApp } from '../support/app.ts';
+import { clientOf, entriesAbout } from '../support/caught.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
 import { Door } from '../support/door.ts';
 import { lessonOf, patience } from '../support/lesson.ts';
@@ -254,28 +255,8 @@ const mail = (subject: string, text = 'Lunch at noon?', more = '') =>
   `${more}From: Cheap Deals <promo@spam.example>\r\nTo: somebody@harbour.example\r\nSubject: ${subject}\r\n` +
   `Date: Sun, 22 Nov 2026 01:00:00 +0000\r\nMessage-ID: <${subject.replace(/\W+/g, '-')}@spam.example>\r\n\r\n${text}\r\n`;
 
-async function entriesAbout({ server }: Pick<World, 'server'>, subject: string) {
-  const all = await server.app.store.entries.list({ scope: { level: 'global' }, limit: 500 });
-  return all.filter(({ message }) => message.subject === subject).sort((a, b) => (a.recipient < b.recipient ? -1 : 1));
-}
-
 const sunk = ({ sink }: World, subject: string) =>
   sink.messages.filter(({ bytes }) => bytes.includes(`Subject: ${subject}\r\n`));
-
-/** Ada's mail client. */
-async function clientOf(t: Test, server: TestApp): Promise<ImapFlow> {
-  const client = new ImapFlow({
-    host: '127.0.0.1',
-    port: server.addresses.imap[0]!.port,
-    secure: false,
-    doSTARTTLS: false,
-    auth: { user: 'ada@harbour.example', pass: password },
-    logger: false,
-  });
-  await client.connect();
-  t.teardown(() => client.logout());
-  return client;
-}
 
 /** The UID of the message of a subject in a folder, which then is open. */
 async function find(client: ImapFlow, folder: string, subject: string): Promise<string> {

@@ -7,13 +7,13 @@ import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ImapFlow } from 'imapflow';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import { createSaLearnTrainer } from '#app/training/sa-learn';
 import { createSpamdTrainer } from '#app/training/spamd';
 import type { Trainer } from '#app/training/trainer';
-import { password, startApp, type TestApp } from '../support/app.ts';
+import { startApp, type TestApp } from '../support/app.ts';
+import { arrived, clientOf, entriesAbout } from '../support/caught.ts';
 import { blockOf, fill } from '../support/doc-blocks.ts';
 import { Door } from '../support/door.ts';
 import { freePort } from '../support/free-port.ts';
@@ -179,33 +179,9 @@ async function build(t: Test): Promise<World> {
 const sunk = ({ sink }: World, subject: string) =>
   sink.messages.filter(({ bytes }) => bytes.includes(`Subject: ${subject}\r\n`));
 
-async function entriesAbout({ server }: World, subject: string) {
-  const all = await server.app.store.entries.list({ scope: { level: 'global' }, limit: 500 });
-  return all.filter(({ message }) => message.subject === subject).sort((a, b) => (a.recipient < b.recipient ? -1 : 1));
-}
-
-/** Its entries, as soon as there are so many. */
-async function arrived(world: World, subject: string, count = 1) {
-  const { events } = world.server;
-  for (;;) {
-    if (events.filter((event) => event.kind === 'arrived' && event.subject === subject).length >= count)
-      return entriesAbout(world, subject);
-    await world.server.until('arrived', events.filter(({ kind }) => kind === 'arrived').length + 1);
-  }
-}
-
 /** Ada's mail client: drags the message of a subject from one folder onto another. */
 async function mover(t: Test, server: TestApp): Promise<(from: string, subject: string, to: string) => Promise<void>> {
-  const client = new ImapFlow({
-    host: '127.0.0.1',
-    port: server.addresses.imap[0]!.port,
-    secure: false,
-    doSTARTTLS: false,
-    auth: { user: 'ada@harbour.example', pass: password },
-    logger: false,
-  });
-  await client.connect();
-  t.teardown(() => client.logout());
+  const client = await clientOf(t, server);
   return async (from, subject, to) => {
     await client.mailboxOpen(from);
     const found = (await client.search({ subject }, { uid: true })) || [];
