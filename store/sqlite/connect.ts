@@ -18,6 +18,8 @@ export interface ThreadOptions {
   readonly clock?: SharedArrayBuffer;
   /** An Int32: the file may not grow past so many pages, as on a full disk (tests); 0 for no limit. */
   readonly pageLimit?: SharedArrayBuffer;
+  /** Which file is the store (device and inode); unknown to the first thread alone, which tells it. */
+  readonly place?: string;
 }
 
 /** The store's clock in milliseconds since 1970. */
@@ -84,25 +86,31 @@ export class Connection {
 /**
  * Keeps one connection for a thread, and opens a new one when the old one broke, so that service resumes by itself when a
  * cause of trouble is gone. What is written to a removed file is lost, and another file in its place has other numbers:
- * so the file has to be the one that was there at first. A connection is not closed because its file was moved away:
+ * so the file has to be the one that the first thread of this store opened. A connection is not closed because its file was moved away:
  * closing would remove the write-ahead log by its name, which may belong to another store by now.
  */
 export class Reconnecting {
   readonly #file: string;
   readonly #open: () => Connection;
   #connection: Connection | undefined;
-  #identity: string | undefined;
+  #place: string | undefined;
 
-  constructor(file: string, open: () => Connection) {
+  constructor({ file, place }: ThreadOptions, open: () => Connection) {
     this.#file = file;
+    this.#place = place;
     this.#open = open;
   }
 
   get(): Connection {
-    if (this.#identity !== undefined) this.#checkPlace();
+    if (this.#place !== undefined) this.#checkPlace();
     this.#connection ??= this.#open();
-    this.#identity ??= identityOf(this.#file);
+    this.#place ??= placeOf(this.#file);
     return this.#connection;
+  }
+
+  /** Of the file; undefined before the first connection. */
+  get place(): string | undefined {
+    return this.#place;
   }
 
   /** To be told of every error that came out of a connection. */
@@ -121,8 +129,8 @@ export class Reconnecting {
   }
 
   #checkPlace(): void {
-    const found = identityOf(this.#file);
-    if (found === this.#identity) return;
+    const found = placeOf(this.#file);
+    if (found === this.#place) return;
     throw new StoreUnavailable(
       found === undefined
         ? 'The file of the store is gone; put it back'
@@ -131,7 +139,7 @@ export class Reconnecting {
   }
 }
 
-function identityOf(file: string): string | undefined {
+function placeOf(file: string): string | undefined {
   const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev}/${stat.ino}`;
 }

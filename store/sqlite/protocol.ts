@@ -29,6 +29,8 @@ export interface Opened {
   readonly end: ModSeq;
   /** An import was begun, and not finished. */
   readonly unfinished: boolean;
+  /** For all threads that are started from now on. */
+  readonly place: string;
 }
 
 /** The arguments of a method after the transaction, and what it answers. */

@@ -18,7 +18,7 @@ const pollMs = 80;
 const port = parentPort as MessagePort;
 const options = workerData as ThreadOptions;
 const clock = clockOf(options);
-const connection = new Reconnecting(options.file, () => new Connection(options));
+const connection = new Reconnecting(options, () => new Connection(options));
 type Reading = Tx & ColumnSnapshot;
 const methods = readerMethods as unknown as Readonly<
   Record<string, (tx: Reading, ...args: readonly unknown[]) => unknown>

@@ -35,10 +35,11 @@ const readerThreads = 2;
 /** `unfinished`: also a store whose import was begun and not finished. */
 export async function openSqlite(options: ThreadOptions & { readonly unfinished?: boolean }): Promise<Store> {
   const watchers = new Watchers();
-  const writer = new Thread('#store/sqlite/writer', options, (end) => watchers.grown(end));
+  const threads: ThreadOptions & { place?: string } = { ...options };
+  const writer = new Thread('#store/sqlite/writer', threads, (end) => watchers.grown(end));
   const readers = new Readers(
     readerThreads,
-    () => new Thread('#store/sqlite/reader', options, (end) => watchers.seen(end)),
+    () => new Thread('#store/sqlite/reader', threads, (end) => watchers.seen(end)),
   );
   watchers.onWatched = (on) => readers.poll(on);
   try {
@@ -47,8 +48,9 @@ export async function openSqlite(options: ThreadOptions & { readonly unfinished?
       throw new StoreRefused(
         `The store ${options.file} is being filled by "store copy" or "store restore", or that was interrupted: run it again to its end, or remove the file`,
       );
+    threads.place = opened.place;
     watchers.grown(opened.end);
-    return new SqliteStore(writer, readers, watchers, opened.uidValidity, options);
+    return new SqliteStore(writer, readers, watchers, opened.uidValidity, threads);
   } catch (error) {
     await writer.close();
     throw error;

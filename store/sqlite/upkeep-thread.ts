@@ -3,7 +3,7 @@
  * connection is its own, so nobody else waits; the write-ahead log grows meanwhile, since no checkpoint passes a reader.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { Connection, clockOf, type ThreadOptions } from './connect.ts';
+import { Connection, clockOf, Reconnecting, type ThreadOptions } from './connect.ts';
 import { toFault } from './fault.ts';
 import type { Call, FromThread, ToThread } from './protocol.ts';
 import { flaws } from './upkeep-check.ts';
@@ -18,15 +18,15 @@ const maxMs = 200;
 const port = parentPort as MessagePort;
 const options = workerData as ThreadOptions;
 const clock = clockOf(options);
-let connection: Connection | undefined;
+const connection = new Reconnecting(options, () => new Connection(options));
 let items: Iterator<object | undefined> | undefined;
 
 function next(method: string, args: readonly unknown[]): unknown {
-  connection ??= new Connection(options);
-  if (method === 'optimize') return optimize(connection, args[0] as boolean);
+  const opened = connection.get();
+  if (method === 'optimize') return optimize(opened, args[0] as boolean);
   if (!items) {
-    connection.sql('BEGIN').run();
-    const snapshot = { now: clock(), sql: connection.sql };
+    opened.sql('BEGIN').run();
+    const snapshot = { now: clock(), sql: opened.sql };
     items = method === 'export' ? exportRecords(snapshot) : flaws(snapshot);
   }
   const answer: unknown[] = [];
@@ -63,7 +63,7 @@ function answer({ id, method, args }: Call): FromThread {
 port.on('message', (message: ToThread) => {
   if ('id' in message) port.postMessage(answer(message));
   else if ('close' in message) {
-    connection?.close();
+    connection.drop();
     port.close();
   }
 });

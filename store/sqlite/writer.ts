@@ -29,7 +29,7 @@ const methods = writerMethods as unknown as Readonly<Record<string, (tx: Tx, ...
 const pageLimit = options.pageLimit && new Int32Array(options.pageLimit);
 
 let end = 0;
-const connection = new Reconnecting(options.file, () => {
+const connection = new Reconnecting(options, () => {
   const opened = openMigrated(options);
   opened.db.exec('PRAGMA busy_timeout = 0'); // the batch waits by itself
   return opened;
@@ -110,7 +110,12 @@ function open(id: number): void {
     const counters = opened.sql('SELECT uid_validity, last_mod_seq FROM counters').get();
     end = counters.last_mod_seq;
     const unfinished = opened.sql('SELECT 1 FROM settings WHERE name = ?').get(importMark) !== undefined;
-    const value: Opened = { uidValidity: counters.uid_validity, end: counters.last_mod_seq, unfinished };
+    const value: Opened = {
+      uidValidity: counters.uid_validity,
+      end: counters.last_mod_seq,
+      unfinished,
+      place: connection.place!,
+    };
     answer({ replies: [{ id, value }] });
   } catch (error) {
     connection.drop();

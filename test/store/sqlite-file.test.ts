@@ -214,6 +214,19 @@ t.test('a file that is gone gets no mail, and the service goes on when it is bac
   t.equal((await held(store, 'ada@harbour.example')).uid, before.uid + 1);
 });
 
+t.test('a thread that had nothing to do before knows too which file is the store', async (t) => {
+  const folder = t.testdir();
+  const file = join(folder, 'lazaret.db');
+  const store = await open(t, file);
+  renameSync(file, join(folder, 'away.db'));
+  const gone = { name: 'StoreUnavailable', message: /put it back/ };
+  await t.rejects(store.changes.end(), gone);
+  await t.rejects(store.upkeep.optimize({ alone: false }), gone);
+  t.notOk(statSync(file, { throwIfNoEntry: false }), 'no reader makes an empty file');
+  renameSync(join(folder, 'away.db'), file);
+  await t.resolves(store.changes.end());
+});
+
 t.test('another store in its place is refused: its numbers are others', async (t) => {
   const folder = t.testdir();
   const file = join(folder, 'lazaret.db');

@@ -130,7 +130,7 @@ t.test('/readyz follows the store, /healthz and /metrics go on', async (t) => {
   t.equal(now.get('lazaret_store_up'), 0);
   t.notOk(now.has('lazaret_jobs{step="deliver",state="due"}'), 'no old numbers');
   await move(away, server.folder);
-  t.equal((await readiness(port)).status, 200, 'and back');
+  t.strictSame(await readiness(port), { status: 200, body: { status: 'ready', problems: [] } }, 'and back');
 });
 
 t.test('/readyz says stopping while the last command comes to its end', async (t) => {
