@@ -17,7 +17,7 @@ export interface LazaretPeer extends Peer {
   another(
     roles: string,
     env?: Readonly<Record<string, string>>,
-  ): Promise<{ readonly imapPort: number; readonly lmtpPort: number; end(): Promise<void> }>;
+  ): Promise<Pick<LazaretPeer, 'imapPort' | 'lmtpPort' | 'intakeHttp'> & { end(): Promise<void> }>;
 }
 
 /** @param store  where it keeps everything; by default a file of its own */
@@ -76,19 +76,20 @@ log: { level: warn }
     },
     async another(roles, env = {}) {
       const [ownImap, ownLmtp] = [await freePort(), await freePort()];
+      const ownHttp = { ...intakeHttp, port: await freePort() };
       const other = spawn(process.execPath, [program, 'serve', '--roles', roles, '--config', config], {
         stdio: ['ignore', 'ignore', 'inherit'],
         env: {
           ...process.env,
           LAZARET_IMAP_LISTEN: `["127.0.0.1:${ownImap}"]`,
           LAZARET_INTAKE_LMTP: `["127.0.0.1:${ownLmtp}"]`,
-          LAZARET_INTAKE_HTTP: '[]',
+          LAZARET_INTAKE_HTTP: `["127.0.0.1:${ownHttp.port}"]`,
           LAZARET_HTTP_LISTEN: '[]',
           ...env,
         },
       });
       await listening(roles.includes('imap') ? ownImap : ownLmtp);
-      return { imapPort: ownImap, lmtpPort: ownLmtp, end: () => end(other) };
+      return { imapPort: ownImap, lmtpPort: ownLmtp, intakeHttp: ownHttp, end: () => end(other) };
     },
     memoryKilobytes: () => (child?.pid ? pssKilobytes(child.pid) : Number.NaN),
     remove() {

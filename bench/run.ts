@@ -7,12 +7,13 @@ import { parseArgs } from 'node:util';
 import { ReplicaSet } from '../test/support/mongod.ts';
 import { makeDovecot } from './dovecot.ts';
 import { Figures, median } from './figures.ts';
-import { fillStore, handOver, handOverByHttp, handOverMarked } from './fill.ts';
+import { fillStore, handOver } from './fill.ts';
 import { makeLazaret } from './lazaret.ts';
 import { arrivals, type Bench, firstOpen, idleMemory, logins, moves, reads } from './measure.ts';
 import { manyAccounts, viewMemory } from './memory.ts';
 import { fourIntakes, otherNode } from './nodes.ts';
 import type { Peer } from './peer.ts';
+import { waysIn } from './ways-in.ts';
 
 const usage = `npm run bench -- [options]
   --entries 10000,100000  sizes of the folder
@@ -97,42 +98,6 @@ async function fill(size: number, user: string): Promise<void> {
     for (const [index, peer] of peers.entries())
       if (wanted(what)) figures.add(peer.name, { what, entries: size, unit: '/s', value: median(rates[index]!) });
   }
-  const byHttp = 'HTTP intake, 8 connections';
-  const httpCount = 1000;
-  if (!onMongo && !options.short && wanted(byHttp) && size >= at + httpCount * (runs + 1)) {
-    const rates: number[] = [];
-    for (let run = 0; run <= runs; run++, at += httpCount)
-      for (const peer of peers) {
-        if (peer !== lazaret)
-          await handOver(peer, user, at, at + httpCount, 8); // the same messages for all
-        else rates.push(await handOverByHttp(lazaret, user, at, at + httpCount, 8));
-      }
-    figures.add(lazaret.name, { what: byHttp, entries: size, unit: '/s', value: median(rates.slice(1)) });
-  }
-  // To be held against the intake of plain mail: what reading a verdict costs.
-  const ofMarked = "LMTP intake with a filter's block, 8 connections";
-  if (!onMongo && !options.short && wanted(ofMarked) && size >= at + httpCount * (runs + 1)) {
-    const rates: number[] = [];
-    for (let run = 0; run <= runs; run++, at += httpCount)
-      for (const peer of peers)
-        if (peer === lazaret) rates.push(await handOverMarked(lazaret, user, at, at + httpCount, 8));
-        else await handOver(peer, user, at, at + httpCount, 8);
-    figures.add(lazaret.name, { what: ofMarked, entries: size, unit: '/s', value: median(rates.slice(1)) });
-  }
-  // Attachments and links of what comes in are listed behind it, in the same process: what that costs.
-  const withInventories = 'LMTP intake with inventories, 8 connections';
-  if (!onMongo && !options.short && wanted(withInventories) && size >= at + httpCount * (runs + 1)) {
-    const rates: number[] = [];
-    const other = await lazaret.another('intake,worker', { LAZARET_JOBS_INVENTORY: 'true' });
-    for (let run = 0; run <= runs; run++, at += httpCount)
-      for (const peer of peers) {
-        const taking = peer === lazaret ? { ...lazaret, lmtpPort: other.lmtpPort } : peer;
-        const rate = await handOver(taking, user, at, at + httpCount, 8);
-        if (peer === lazaret) rates.push(rate);
-      }
-    await other.end();
-    figures.add(lazaret.name, { what: withInventories, entries: size, unit: '/s', value: median(rates.slice(1)) });
-  }
   // What was measured was durable; the rest need not be, on a slow disk it would take an hour.
   for (const peer of peers) {
     say(`  filling ${peer.name}`);
@@ -158,7 +123,10 @@ async function measure(size: number): Promise<void> {
   }
   const bench: Bench = { peer: lazaret, figures, user, entries: size, runs, wanted };
   await viewMemory(bench, lazaret);
-  if (!onMongo) return;
+  if (!onMongo) {
+    if (!options.short) await waysIn(bench, lazaret);
+    return;
+  }
   await fourIntakes(bench, lazaret);
   await otherNode(bench, lazaret);
 }

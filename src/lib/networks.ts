@@ -18,6 +18,9 @@ export function plainAddress(address: string): string {
   return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }
 
+/** Addresses that need not be looked up again. */
+const maxKnown = 1000;
+
 /** Answers whether an address is in one of these: `10.0.0.0/8`, `::1/128` or single addresses. @throws Error  one is neither */
 export function networks(list: readonly string[]): (address: string) => boolean {
   const found = new BlockList();
@@ -27,9 +30,17 @@ export function networks(list: readonly string[]): (address: string) => boolean 
     if (bits === undefined) found.addAddress(address, family);
     else found.addSubnet(address, Number(bits), family);
   }
-  return (address) => {
+  const isIn = (address: string): boolean => {
     const plain = plainAddress(address);
     if (isIPv4(plain)) return found.check(plain, 'ipv4');
     return isIPv6(plain) && found.check(plain, 'ipv6');
+  };
+  // The same few clients come with message after message.
+  const known = new Map<string, boolean>();
+  return (address) => {
+    const answer = known.get(address) ?? isIn(address);
+    if (known.size >= maxKnown) known.clear();
+    known.set(address, answer);
+    return answer;
   };
 }
