@@ -3,8 +3,8 @@
  * A delivery needs the header (signatures), the end (whether SMTP will add CRLF), and all of it twice; a small message,
  * which most are, is therefore read from the store once, and only when it is about to be sent.
  */
-import { createHash } from 'node:crypto';
 import { gather } from '#app/lib/gather';
+import { releasedBodySha256 } from '#app/quarantine/released-body';
 import type { Message } from '#store/model';
 import type { Store } from '#store/port';
 import { withRenamedSpamFields } from './spam-fields.ts';
@@ -43,15 +43,8 @@ export class Outgoing {
     return signedFields(this.#read(0, this.#message.headerSize));
   }
 
-  /** The body's hash as a receiver will compute it: SMTP puts CRLF behind a message that has none (DESIGN §7.12). */
-  async bodySha256(): Promise<string> {
-    const { size, headerSize, bodySha256 } = this.#message;
-    if (size <= headerSize) return bodySha256;
-    const end = await gather(this.#read(Math.max(headerSize, size - 2)));
-    if (end.toString('latin1') === '\r\n') return bodySha256;
-    const hash = createHash('sha256');
-    for await (const chunk of this.#read(headerSize)) hash.update(chunk);
-    return hash.update('\r\n').digest('hex');
+  bodySha256(): Promise<string> {
+    return releasedBodySha256(this.#message, (from) => this.#read(from));
   }
 
   /** As stored. */

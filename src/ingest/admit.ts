@@ -11,7 +11,8 @@ import type { Listener } from '#app/observe/events';
 import type { Log } from '#app/observe/log';
 import { type AddressBook, splitAddress } from '#app/policy/addresses';
 import { renderPrefix } from '#app/quarantine/prefix';
-import { verifyRelease } from '#app/quarantine/release-token';
+import { type ReleaseToken, verifyRelease } from '#app/quarantine/release-token';
+import { releasedBodySha256 } from '#app/quarantine/released-body';
 import type { EntryId, EnvelopeParams, Verdict } from '#store/model';
 import type { Admitted, NewEntry, Store, StoredBytes } from '#store/port';
 import { Arrival, type Arrived } from './arrival.ts';
@@ -105,8 +106,8 @@ export async function admitMessage(o: AdmitOptions, mail: IncomingMail): Promise
     }
     if (m.named && envelope.recipients.some(({ address }) => address === ''))
       throw new BadMail("nothing tells whom it was sent to: there is no such filter's block on top of it");
-    const all = envelope.recipients.map((recipient) =>
-      newEntry(o, m, { arrived, bytes, envelope, verdict, recipient }),
+    const all = await Promise.all(
+      envelope.recipients.map((recipient) => newEntry(o, m, { arrived, bytes, envelope, verdict, recipient })),
     );
     const entries = m.class === 'training' ? await onlyWanted(o, arrived, all) : all;
     if (entries.length === 0) {
@@ -173,7 +174,7 @@ interface Facts {
   readonly recipient: Addressee;
 }
 
-function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): NewEntry {
+async function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): Promise<NewEntry> {
   const { arrived, bytes, envelope, recipient } = facts;
   const asked = m.folder === 'outgoing' ? 'outgoing' : m.folder === 'caught' ? 'incoming' : m.direction;
   const { direction, owner } = ownerOf(o.book, asked, envelope.sender, recipient.address);
@@ -195,7 +196,7 @@ function newEntry(o: AdmitOptions, m: IncomingMail, facts: Facts): NewEntry {
     ...(m.flags ? { flags: m.flags } : {}),
     ...(m.repeat === false ? {} : { repeat: forAnHour ? { key, withinMs: foldWithoutTraceMs } : { key } }),
     // A copy is no hand-back: what was released has been delivered.
-    ...(m.repeat === true && !isCopy ? returned(o, facts) : {}),
+    ...(m.repeat === true && !isCopy ? await returned(o, facts) : {}),
   };
 }
 
@@ -209,15 +210,30 @@ function repeatKey(sha256: string, sender: string, recipient: string): string {
  * Only a header that we signed, for this recipient, says that a message is one of ours. With these very octets it is the
  * entry that comes back; with another body a new one that is linked to it (DESIGN §7.6).
  */
-function returned(o: AdmitOptions, { arrived, recipient, verdict }: Facts): Pick<NewEntry, 'handBack' | 'linkTo'> {
+async function returned(
+  o: AdmitOptions,
+  { arrived, recipient, verdict }: Facts,
+): Promise<Pick<NewEntry, 'handBack' | 'linkTo'>> {
   for (const value of arrived.releaseHeaders) {
     const token = verifyRelease(o.releaseKey, value);
     if (!token || o.book.owner(token.recipient) !== o.book.owner(recipient.address)) continue;
+    if (!(await isOfItsEntry(o, token))) continue;
     const entryId = token.entryId as EntryId;
     if (token.bodySha256 !== arrived.bodySha256) return { linkTo: entryId };
     return { handBack: { entryId, prefix: renderPrefix({ verdict, status: 'the filter handed it back' }) } };
   }
   return {};
+}
+
+/** Not if its id is another entry's by now: a restore gives the last ones out again, a renumbering all of them. */
+async function isOfItsEntry({ store, book }: AdmitOptions, token: ReleaseToken): Promise<boolean> {
+  const entry = await store.entries.get(token.entryId as EntryId);
+  if (!entry || book.owner(entry.recipient) !== book.owner(token.recipient)) return false;
+  if (entry.state === 'expired') return true; // its octets may be gone
+  const message = await store.messages.get(entry.messageId);
+  if (!message) return false;
+  const released = await releasedBodySha256(message, (from) => store.messages.read(message.id, from));
+  return released === token.bodySha256;
 }
 
 const eventKinds = { new: 'arrived', repeat: 'repeated', 'handed-back': 'handed-back' } as const;

@@ -572,6 +572,18 @@ t.test('§7.6: a released message that the filter hands back is its entry again'
     back('v1; nonsense', 'body\r\n', { sender: 'nonsense@s.test' }),
   ];
   for (const admitted of await Promise.all(fresh)) t.match(admitted, [{ how: 'new' }]);
+  // After a restore or a renumbering an id may be another entry's: of another message, or of another recipient.
+  const others = [
+    { ...claims, bodySha256: 'ab'.repeat(32) },
+    { ...claims, recipient: 'bob@x.test' },
+    { ...claims, entryId: 4711 },
+  ];
+  for (const [n, other] of others.entries()) {
+    const recipients = [{ address: other.recipient }];
+    const admitted = await back(signRelease(releaseKey, other), 'body\r\n', { recipients, sender: `${n}@s.test` });
+    t.match(admitted, [{ how: 'new' }]);
+    t.equal((await store.entries.get(admitted[0]!.entryId))?.linkedTo, undefined);
+  }
   t.equal((await store.entries.get(made!.entryId))?.state, 'dropped');
   const links = (await entriesOf(store)).slice(1).map(({ recipient, linkedTo }) => [recipient, linkedTo]);
   t.strictSame(
