@@ -589,9 +589,9 @@ export interface Upkeep {
   /**
    * All records of one snapshot, in the order of `recordKinds` and within a kind by their key (messages by id, jobs by
    * order, changes by mod-sequence). A message's octets are to be read with `messages.read`. Bytes that were not admitted
-   * are not in it. Ends its snapshot when the consumer stops.
+   * are not in it. Ends its snapshot when the consumer stops. With `kinds`, those only.
    */
-  export(): AsyncIterable<StoreRecord>;
+  export(kinds?: readonly RecordKind[]): AsyncIterable<StoreRecord>;
   /**
    * Begins to fill this store, or goes on with what was interrupted: messages that are there stay, everything else is
    * removed. From now on until `finish` nobody can open the store but with `unfinished` (open.ts).

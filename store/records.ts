@@ -40,6 +40,9 @@ export interface NumbersRecord {
   readonly trimmedModSeq: number;
 }
 
+/** A UIDVALIDITY that no client has seen: the second of `now`, or behind the one before (RFC 3501 §2.3.1.1). */
+export const uidValidityAfter = (before: number, now: number): number => Math.max(Math.trunc(now / 1000), before + 1);
+
 /** Its octets are not in it: read them with `messages.read`, they never change. */
 export interface MessageRecord extends Readonly<Record<SummarySection, Uint8Array>> {
   readonly kind: 'messages';

@@ -58,6 +58,7 @@ const rules: Record<string, readonly string[]> = {
   'src/cli': edge(
     'cli',
     '#store/restored',
+    '#store/renumbered',
     '#app/assemble',
     '#app/config/',
     '#app/files/',

@@ -1,6 +1,8 @@
 /** From one store into another, then both compared. The verb decides whether that is the end of it. */
 import { isServerRunning } from '#app/lib/heartbeat';
 import type { Store } from '#store/port';
+import type { FactRecord } from '#store/records';
+import { Renumbering } from '#store/renumbered';
 import { Progress } from './progress.ts';
 import { Contents, contentsOf, hashing, weightOf, weightOfAll } from './store-contents.ts';
 import { Pouring } from './store-pour.ts';
@@ -14,8 +16,12 @@ export interface Copied {
   finish(): Promise<void>;
 }
 
-/** `check` throws when somebody wants it to stop. */
-export async function copy(from: Store, to: Store, check: () => void): Promise<Copied> {
+/**
+ * `check` throws when somebody wants it to stop. With `renumbering`, the source counts as what it makes of it.
+ * @throws StoreRefused  the source got more while its numbers were read
+ */
+export async function copy(from: Store, to: Store, check: () => void, renumbering?: Renumbering): Promise<Copied> {
+  if (renumbering) await noteNumbers(from, renumbering, check);
   const weight = await weightOfAll(from);
   const into = await to.upkeep.beginImport();
   const pouring = new Pouring(into);
@@ -39,8 +45,10 @@ export async function copy(from: Store, to: Store, check: () => void): Promise<C
         continue;
       }
       if (record.kind === 'numbers') copiedTo = record.lastModSeq;
-      contents.add(record);
-      await pouring.fact(record);
+      for (const each of renumbering?.record(record) ?? [record]) {
+        contents.add(each);
+        await pouring.fact(each);
+      }
       copying.add(weightOf(record));
     }
     await pouring.flush();
@@ -56,6 +64,23 @@ export async function copy(from: Store, to: Store, check: () => void): Promise<C
     return { source: contents, target, changed: await changeOf(from, copiedTo), finish: () => into.finish() };
   } finally {
     comparing.end();
+  }
+}
+
+async function noteNumbers(from: Store, renumbering: Renumbering, check: () => void): Promise<void> {
+  const { records } = await from.upkeep.count();
+  const progress = new Progress(
+    'reading numbers',
+    Renumbering.noted.reduce((sum, kind) => sum + records[kind], 0),
+  );
+  try {
+    for await (const record of from.upkeep.export(Renumbering.noted)) {
+      check();
+      renumbering.note(record as FactRecord);
+      progress.add(1);
+    }
+  } finally {
+    progress.end();
   }
 }
 

@@ -34,6 +34,7 @@ export const storeRestore: Verb = {
       { readBackup },
       { Pouring },
       { Restoring },
+      { uidValidityAfter },
       { renderPrefix },
       { weightOf },
     ] = await Promise.all([
@@ -41,6 +42,7 @@ export const storeRestore: Verb = {
       import('./store-file.ts'),
       import('./store-pour.ts'),
       import('#store/restored'),
+      import('#store/records'),
       import('#app/quarantine/prefix'),
       import('./store-contents.ts'),
     ]);
@@ -54,7 +56,7 @@ export const storeRestore: Verb = {
       }
       verifying.end();
       if (!numbers) throw new Failure(`${file} has no numbers in it; it cannot be restored`);
-      const uidValidity = Math.max(Math.trunc(Date.now() / 1000), numbers.uidValidity + 1);
+      const uidValidity = uidValidityAfter(numbers.uidValidity, Date.now());
       const restoring = new Restoring({
         numbers,
         now: Date.now(),

@@ -35,7 +35,7 @@ export async function visit(o: Visit): Promise<void> {
         return {
           state: 'warning',
           said: `more than half of all numbers for messages are used up (${highest} of 4294967295)`,
-          todo: 'plan a `store copy --renumber`',
+          todo: 'give them anew, with the server stopped: `lazaret store copy FROM TO --renumber`',
         };
       return { said: 'can be read, and has numbers to give' };
     },

@@ -2,18 +2,12 @@
  * INBOX: one message of help that nothing can take away (DESIGN §7.8). It lies in no view of the store; its flags are
  * remembered per account in the settings, and all sessions of an account in this process see the same.
  */
+import { decode, encode, flagsKey, sinceKey } from '#app/accounts/help-settings';
 import type { Change, ModSeq, Uid } from '#store/model';
 import type { Who, World } from './account.ts';
 import { helpHash, renderHelp } from './help-text.ts';
 import type { LoadedView } from './loaded-view.ts';
 import { smallView } from './small-views.ts';
-
-/** As kept in the settings. */
-interface Remembered {
-  readonly uid: number;
-  readonly flags: readonly string[];
-  readonly modSeq: number;
-}
 
 export interface Inbox {
   readonly uid: number;
@@ -66,7 +60,7 @@ export class Inboxes {
       owner: '',
     };
     inbox.view.apply([change]);
-    await this.#world.store.settings.put(keyOf(who), encode({ uid: inbox.uid, flags, modSeq }));
+    await this.#world.store.settings.put(flagsKey(who.name), encode({ uid: inbox.uid, flags, modSeq }));
   }
 
   async #load(who: Who): Promise<Inbox> {
@@ -74,10 +68,11 @@ export class Inboxes {
     const hash = helpHash(this.#world, who);
     const uid = await settings.helpUid(who.name, hash);
     // Its date may not change under a UID either: the time at which somebody first looked.
-    const since = await settings.putIfAbsent(`help-since:${who.name}:${uid}`, Buffer.from(new Date().toISOString()));
+    const since = await settings.putIfAbsent(sinceKey(who.name, uid), Buffer.from(new Date().toISOString()));
     const date = new Date(Buffer.from(since).toString());
     const message = renderHelp(this.#world, who, date);
-    const kept = decode(await settings.get(keyOf(who)));
+    const remembered = await settings.get(flagsKey(who.name));
+    const kept = remembered && decode(remembered);
     const flags = kept?.uid === uid ? kept.flags : [];
     const modSeq = kept === undefined ? 1 : kept.uid === uid ? kept.modSeq : kept.modSeq + 1;
     const { level } = who.scope;
@@ -86,8 +81,3 @@ export class Inboxes {
     return { uid, message, view, flags };
   }
 }
-
-const keyOf = (who: Who): string => `inbox:${who.name}`;
-const encode = (value: Remembered): Uint8Array => Buffer.from(JSON.stringify(value));
-const decode = (bytes: Uint8Array | undefined): Remembered | undefined =>
-  bytes && (JSON.parse(Buffer.from(bytes).toString()) as Remembered);

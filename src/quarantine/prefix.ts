@@ -56,6 +56,9 @@ export function renderPrefix(p: { readonly verdict: Verdict; readonly status?: s
   return prefix;
 }
 
+/** The same lines for an entry whose id has become another one. */
+export const withId = (prefix: string, id: number): string => prefix.replace(/^(X-Lazaret-Id: )\d+/, `$1${id}`);
+
 function reason(verdict: Verdict): string {
   const source = oneLine(verdict.source, 60);
   const words = [reasonInWords(verdict.reason, languageOf(verdict)), oneLine(verdict.detail ?? '', maxTextOctets)];

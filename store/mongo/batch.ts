@@ -156,7 +156,7 @@ export class Batch implements Tx {
 
   nextUid(): Uid {
     if (this.#numbers.uid >= maxUid)
-      throw new StoreUnavailable('The store has given out all UIDs; it has to be renumbered');
+      throw new StoreUnavailable('The store has given out all UIDs; `lazaret store copy --renumber` gives them anew');
     this.#numbers.uid += 1;
     return this.#numbers.uid as Uid;
   }

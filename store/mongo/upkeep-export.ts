@@ -53,9 +53,10 @@ export async function* inLongSnapshot<T>(
   }
 }
 
-export async function* exportRecords(snapshot: ScanSnapshot): AsyncGenerator<StoreRecord> {
+export async function* exportRecords(snapshot: ScanSnapshot, kinds = recordKinds): AsyncGenerator<StoreRecord> {
   for (const kind of recordKinds)
-    if (kind === 'messages') yield* messageRecords(snapshot);
+    if (!kinds.includes(kind)) continue;
+    else if (kind === 'messages') yield* messageRecords(snapshot);
     else if (kind === 'numbers') yield await numbersRecord(snapshot);
     else yield* plainRecords(snapshot, kind);
 }

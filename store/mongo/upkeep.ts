@@ -1,6 +1,6 @@
 /** Export, import, check and optimize as the port has them. */
 import type { Import, Upkeep } from '../port.ts';
-import type { Finding, StoreRecord } from '../records.ts';
+import type { Finding, RecordKind, StoreRecord } from '../records.ts';
 import type { Connection } from './connect.ts';
 import { translated } from './fault.ts';
 import type { Queue } from './queue.ts';
@@ -24,8 +24,8 @@ export class MongoUpkeep implements Upkeep {
     return translated(() => countRecords(this.#connection));
   }
 
-  export(): AsyncIterable<StoreRecord> {
-    return inLongSnapshot(this.#connection, exportRecords);
+  export(kinds?: readonly RecordKind[]): AsyncIterable<StoreRecord> {
+    return inLongSnapshot(this.#connection, (snapshot) => exportRecords(snapshot, kinds));
   }
 
   beginImport(): Promise<Import> {

@@ -105,7 +105,8 @@ export class Batch implements Tx {
   }
 
   nextUid(): Uid {
-    if (this.#uid >= maxUid) throw new StoreUnavailable('The store has given out all UIDs; it has to be renumbered');
+    if (this.#uid >= maxUid)
+      throw new StoreUnavailable('The store has given out all UIDs; `lazaret store copy --renumber` gives them anew');
     this.#uid += 1;
     return this.#uid as Uid;
   }

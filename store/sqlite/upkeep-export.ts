@@ -25,8 +25,8 @@ const messagesText = `SELECT ${selected(messages, 'm')}, ${selected(sections, 's
 const numbersText = `SELECT uid_validity AS uidValidity, last_uid AS lastUid, last_mod_seq AS lastModSeq,
   last_message_id AS lastMessageId, trimmed_mod_seq AS trimmedModSeq FROM counters WHERE id = 1`;
 
-export function* exportRecords(snapshot: Snapshot): Generator<StoreRecord> {
-  for (const kind of recordKinds) yield* recordsOf(snapshot, kind);
+export function* exportRecords(snapshot: Snapshot, kinds = recordKinds): Generator<StoreRecord> {
+  for (const kind of recordKinds) if (kinds.includes(kind)) yield* recordsOf(snapshot, kind);
 }
 
 function* recordsOf(snapshot: Snapshot, kind: RecordKind): Generator<StoreRecord> {

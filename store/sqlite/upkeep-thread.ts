@@ -3,6 +3,7 @@
  * connection is its own, so nobody else waits; the write-ahead log grows meanwhile, since no checkpoint passes a reader.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { RecordKind } from '../records.ts';
 import { Connection, clockOf, Reconnecting, type ThreadOptions } from './connect.ts';
 import { toFault } from './fault.ts';
 import type { Call, FromThread, ToThread } from './protocol.ts';
@@ -27,7 +28,8 @@ function next(method: string, args: readonly unknown[]): unknown {
   if (!items) {
     opened.sql('BEGIN').run();
     const snapshot = { now: clock(), sql: opened.sql };
-    items = method === 'export' ? exportRecords(snapshot) : flaws(snapshot);
+    items =
+      method === 'export' ? exportRecords(snapshot, args[0] as readonly RecordKind[] | undefined) : flaws(snapshot);
   }
   const answer: unknown[] = [];
   const until = performance.now() + maxMs;

@@ -2,7 +2,7 @@
 import { StoreRefused, StoreUnavailable } from '../errors.ts';
 import type { MessageId } from '../model.ts';
 import type { Import, Upkeep } from '../port.ts';
-import type { Finding, MessageRecord, StoreRecord } from '../records.ts';
+import type { Finding, MessageRecord, RecordKind, StoreRecord } from '../records.ts';
 import type { ThreadOptions } from './connect.ts';
 import { chunkSize } from './messages.ts';
 import type { AnswerOf, ArgsOf } from './protocol.ts';
@@ -37,8 +37,8 @@ export class SqliteUpkeep implements Upkeep {
     return this.#calls.read('upkeep.count');
   }
 
-  export(): AsyncIterable<StoreRecord> {
-    return this.#pieces<StoreRecord>('export');
+  export(kinds?: readonly RecordKind[]): AsyncIterable<StoreRecord> {
+    return this.#pieces<StoreRecord>('export', kinds);
   }
 
   async beginImport(): Promise<Import> {
@@ -61,11 +61,11 @@ export class SqliteUpkeep implements Upkeep {
     await Promise.all([...this.#threads].map((thread) => thread.close()));
   }
 
-  async *#pieces<T>(method: string): AsyncGenerator<T> {
+  async *#pieces<T>(method: string, ...args: readonly unknown[]): AsyncGenerator<T> {
     const thread = this.#begin();
     try {
       for (let done = false; !done; ) {
-        const piece = await thread.call<{ readonly items: readonly T[]; readonly done: boolean }>(method, []);
+        const piece = await thread.call<{ readonly items: readonly T[]; readonly done: boolean }>(method, args);
         yield* piece.items;
         done = piece.done;
       }
