@@ -1,26 +1,16 @@
 /**
- * What lies in an archive, by name, without unpacking anything: a zip's central directory, the headers of a tar, the name a
- * gzip carries. Takes the decoded octets as they come; keeps the first few, and of a zip the last mebibyte, where its
- * directory is. Linear; every sequence of octets gives some answer.
+ * What lies in an archive, by name, without unpacking any file: the directory of a zip or 7-Zip archive, the headers of a tar
+ * or RAR, the name a gzip carries. Takes the decoded octets as they come; keeps the first few, and the last mebibyte of those
+ * whose directory is there. Linear; every sequence of octets gives some answer.
  */
-import { textOf } from '#imap/mime/header';
-import { clean } from '#imap/mime/words';
+import { allEncrypted, damaged, encrypted, type Listing, Names, nameOf, tooLong } from './listing.ts';
+import { RarReader } from './rar.ts';
+import { endOf7z, list7z, type Room, startOctets, unpackedOctets } from './seven-zip.ts';
 
-export interface Listing {
-  readonly names: readonly string[];
-  /** What has to be known besides, in words. */
-  readonly notes: readonly string[];
-}
-
-/** Names of one archive, and characters of one name. */
-export const maxNames = 100;
-const maxName = 200;
 /** Octets at the beginning: enough for a tar header, and a gzip's with a name. */
 const headOctets = 4096;
 /** Octets at the end: the directory of some ten thousand files. */
 const tailOctets = 1024 * 1024;
-
-const nameOf = (octets: Uint8Array): string => clean(textOf(octets), maxName);
 
 /** Reads one attachment. */
 export class ArchiveReader {
@@ -29,14 +19,23 @@ export class ArchiveReader {
   readonly #tail: Uint8Array[] = [];
   #tailLength = 0;
   #size = 0;
-  #tar: TarReader | undefined;
-  #kind: 'unknown' | 'zip' | 'tar' | 'other' = 'unknown';
+  /** Of those with headers among their files. */
+  #headers: TarReader | RarReader | undefined;
+  #kind: 'unknown' | 'zip' | '7z' | 'other' = 'unknown';
+  /** Octets that count; a 7-Zip archive says so itself. */
+  #end = Number.POSITIVE_INFINITY;
   /** Pieces that came before it was known what they are. */
   #early: Uint8Array[] = [];
+  readonly #room: Room;
+
+  constructor(room: Room = { left: unpackedOctets }) {
+    this.#room = room;
+  }
 
   /** `octets` may be kept. */
   push(octets: Uint8Array): void {
     if (octets.length === 0) return;
+    const at = this.#size;
     this.#size += octets.length;
     if (this.#headLength < headOctets) {
       const some = octets.subarray(0, headOctets - this.#headLength);
@@ -46,7 +45,7 @@ export class ArchiveReader {
     if (this.#kind === 'unknown') {
       this.#early.push(octets);
       if (this.#headLength >= 512) this.#recognise();
-    } else this.#feed(octets);
+    } else this.#feed(octets, at);
   }
 
   /** undefined: it is no archive that is known here. */
@@ -54,7 +53,11 @@ export class ArchiveReader {
     if (this.#kind === 'unknown') this.#recognise();
     const head = this.#head.subarray(0, this.#headLength);
     if (this.#kind === 'zip') return listZip(Buffer.concat(this.#tail), this.#size);
-    if (this.#tar) return this.#tar.end();
+    if (this.#kind === '7z') {
+      const from = Math.min(this.#size, this.#end) - this.#tailLength;
+      return list7z(Buffer.from(head.subarray(0, startOctets)), Buffer.concat(this.#tail), from, this.#room);
+    }
+    if (this.#headers) return this.#headers.end();
     if (head[0] === 0x1f && head[1] === 0x8b && head[2] === 8) return listGzip(head);
     const unread = unreadKind(head);
     return unread === undefined ? undefined : { names: [], notes: [`${unread} archive: names are not read`] };
@@ -62,21 +65,31 @@ export class ArchiveReader {
 
   #recognise(): void {
     const head = this.#head.subarray(0, this.#headLength);
-    this.#kind = isZip(head) ? 'zip' : isTarHeader(head) ? 'tar' : 'other';
-    if (this.#kind === 'tar') this.#tar = new TarReader();
-    for (const piece of this.#early) this.#feed(piece);
+    this.#kind = isZip(head) ? 'zip' : is7z(head) ? '7z' : 'other';
+    if (this.#kind === '7z') this.#end = endOf7z(Buffer.from(head));
+    else if (startsWith(head, ...rar, 0)) this.#headers = new RarReader(4);
+    else if (startsWith(head, ...rar, 1, 0)) this.#headers = new RarReader(5);
+    else if (this.#kind === 'other' && isTarHeader(head)) this.#headers = new TarReader();
+    let at = 0;
+    for (const piece of this.#early) {
+      this.#feed(piece, at);
+      at += piece.length;
+    }
     this.#early = [];
   }
 
-  #feed(octets: Uint8Array): void {
-    this.#tar?.push(octets);
-    if (this.#kind !== 'zip') return;
-    this.#tail.push(octets);
-    this.#tailLength += octets.length;
+  #feed(octets: Uint8Array, at: number): void {
+    this.#headers?.push(octets);
+    if (this.#kind !== 'zip' && this.#kind !== '7z') return;
+    const some = octets.subarray(0, Math.max(0, this.#end - at));
+    this.#tail.push(some);
+    this.#tailLength += some.length;
     while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= tailOctets)
       this.#tailLength -= this.#tail.shift()?.length ?? 0;
   }
 }
+
+const rar = [0x52, 0x61, 0x72, 0x21, 0x1a, 7] as const;
 
 const startsWith = (head: Uint8Array, ...octets: readonly number[]): boolean =>
   octets.every((octet, at) => head[at] === octet);
@@ -84,9 +97,10 @@ const startsWith = (head: Uint8Array, ...octets: readonly number[]): boolean =>
 const isZip = (head: Uint8Array): boolean =>
   startsWith(head, 0x50, 0x4b, 3, 4) || startsWith(head, 0x50, 0x4b, 5, 6) || startsWith(head, 0x50, 0x4b, 0x30, 0x30);
 
+const is7z = (head: Uint8Array): boolean => startsWith(head, 0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c);
+
 function unreadKind(head: Uint8Array): string | undefined {
-  if (startsWith(head, 0x52, 0x61, 0x72, 0x21, 0x1a, 7)) return 'RAR';
-  if (startsWith(head, 0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c)) return '7-Zip';
+  if (startsWith(head, ...rar)) return 'RAR'; // a version to come
   if (startsWith(head, 0x42, 0x5a, 0x68)) return 'bzip2';
   if (startsWith(head, 0xfd, 0x37, 0x7a, 0x58, 0x5a, 0)) return 'xz';
   if (startsWith(head, 0x4d, 0x53, 0x43, 0x46, 0, 0, 0, 0)) return 'cabinet';
@@ -119,7 +133,7 @@ export function listZip(tail: Buffer, size: number): Listing {
     if (length > size) notes.push('damaged: its directory is longer than it is');
     // Not all of it is here: begins where the first whole entry does.
     at = tail.indexOf(Buffer.of(0x50, 0x4b, 1, 2));
-    if (at < 0) return { names: [], notes: [...notes, 'its directory was not read: too long'] };
+    if (at < 0) return { names: [], notes: [...notes, tooLong] };
     notes.push('the first names are left out');
   }
   return readDirectory(tail.subarray(0, behind), at, entries, notes);
@@ -138,27 +152,26 @@ function endOfDirectory(tail: Buffer): number {
 }
 
 function readDirectory(directory: Buffer, from: number, entries: number, notes: string[]): Listing {
-  const names: string[] = [];
-  let encrypted = 0;
+  const names = new Names();
+  let isEncrypted = false;
   let hidden = false;
-  let count = 0;
   let at = from;
   while (at + 46 <= directory.length && directory.readUInt32LE(at) === 0x02014b50) {
     const flags = directory.readUInt16LE(at + 8);
     const nameLength = directory.readUInt16LE(at + 28);
     const rest = directory.readUInt16LE(at + 30) + directory.readUInt16LE(at + 32);
-    if (flags & 1) encrypted += 1;
+    if (flags & 1) isEncrypted = true;
     if (flags & 0x2000) hidden = true;
-    if (names.length < maxNames) names.push(nameOf(directory.subarray(at + 46, at + 46 + nameLength)));
-    count += 1;
+    const name = directory.subarray(at + 46, at + 46 + nameLength);
+    names.add(() => nameOf(name));
     at += 46 + nameLength + rest;
   }
-  if (hidden) notes.push('encrypted, names included');
-  else if (encrypted > 0) notes.push('encrypted');
-  if (count > names.length) notes.push(`${count - names.length} more names`);
-  if (count < entries && notes.every((note) => !note.startsWith('the first')))
-    notes.push(`damaged: ${count} of ${entries} files in its directory`);
-  return { names, notes };
+  if (hidden) notes.push(allEncrypted);
+  else if (isEncrypted) notes.push(encrypted);
+  notes.push(...names.more());
+  if (names.count < entries && notes.every((note) => !note.startsWith('the first')))
+    notes.push(`damaged: ${names.count} of ${entries} files in its directory`);
+  return { names: names.kept, notes };
 }
 
 // -------------------------------------------------------------------------------------------------------------- gzip
@@ -232,8 +245,7 @@ class TarReader {
   #longSkip = 0;
   /** The name that the next header's file really has. */
   #nextName: string | undefined;
-  readonly #names: string[] = [];
-  #count = 0;
+  readonly #names = new Names();
   #over = false;
   #isDamaged = false;
 
@@ -262,10 +274,9 @@ class TarReader {
   }
 
   end(): Listing {
-    const notes: string[] = [];
-    if (this.#count > this.#names.length) notes.push(`${this.#count - this.#names.length} more names`);
-    if (this.#isDamaged || !this.#over) notes.push('damaged or cut');
-    return { names: this.#names, notes };
+    const notes = this.#names.more();
+    if (this.#isDamaged || !this.#over) notes.push(damaged);
+    return { names: this.#names.kept, notes };
   }
 
   #takeHeader(): void {
@@ -292,8 +303,7 @@ class TarReader {
     }
     this.#skip = padded;
     if (type === 'g' || type === 'K') return; // about all files; a link's target
-    this.#count += 1;
-    if (this.#names.length < maxNames) this.#names.push(this.#nextName ?? shortName(header));
+    this.#names.add(() => this.#nextName ?? shortName(header));
     this.#nextName = undefined;
   }
 

@@ -1,6 +1,6 @@
 /**
  * A message's octets, in pieces of any size, and the table of its parts -> its inventory. One pass; what is kept is bounded:
- * the header of the part being read, the last mebibyte of a zip, some text for its links. Linear, pure; every sequence of
+ * the header of the part being read, the last mebibyte of some archives, some text for its links. Linear, pure; every sequence of
  * octets and every table gives some inventory.
  *
  * Attachments are all parts but text that is shown with the message: what has a name, what asks to be one, and what is no
@@ -18,6 +18,7 @@ import { clean, decodeParameter } from '#imap/mime/words';
 import type { Attachment, Inventory, LinkDomain } from '#store/model';
 import { ArchiveReader } from './archive.ts';
 import { Links } from './links.ts';
+import { type Room, unpackedOctets } from './seven-zip.ts';
 
 /** Characters of a name. */
 const maxName = 200;
@@ -39,10 +40,18 @@ interface Whole {
   /** Attachments so far, those that are not read included. */
   count: number;
   textLeft: number;
+  /** For the directories of archives. */
+  readonly room: Room;
 }
 
 export class InventoryReader {
-  readonly #whole: Whole = { links: new Links(), attachments: [], count: 0, textLeft: maxAllText };
+  readonly #whole: Whole = {
+    links: new Links(),
+    attachments: [],
+    count: 0,
+    textLeft: maxAllText,
+    room: { left: unpackedOctets },
+  };
   readonly #parts: readonly PartReader[];
   #next = 0;
   #open: PartReader[] = [];
@@ -176,7 +185,7 @@ class PartReader {
       note,
       at: this.#whole.count - 1,
       hash: createHash('sha256'),
-      archive: new ArchiveReader(),
+      archive: new ArchiveReader(this.#whole.room),
     };
   }
 

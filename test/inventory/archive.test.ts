@@ -1,6 +1,7 @@
 /** Names in archives, read without unpacking anything. */
 import t, { type Test } from 'tap';
-import { ArchiveReader, type Listing, maxNames } from '#app/inventory/archive';
+import { ArchiveReader } from '#app/inventory/archive';
+import { type Listing, maxNames } from '#app/inventory/listing';
 import { tarEnd, tarFile, zip } from './reading.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -103,8 +104,7 @@ t.test('gzip: its own name; others: that they are not read', async (t) => {
   t.equal(said(t, gzip(0, 'data')), '');
   t.equal(said(t, gzip(8, 'x'.repeat(10_000))), ' | the name in it is not read: too long');
   t.equal(said(t, gzip(4, Uint8Array.of(255, 255))), '');
-  t.equal(said(t, Buffer.from('Rar!\x1a\x07\x00...')), ' | RAR archive: names are not read');
-  t.equal(said(t, Buffer.from([0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c, 0])), ' | 7-Zip archive: names are not read');
+  t.equal(said(t, Buffer.from('BZh9...')), ' | bzip2 archive: names are not read');
   t.equal(said(t, Buffer.from('%PDF-1.7')), '-');
   t.equal(said(t, Buffer.alloc(0)), '-');
 });
