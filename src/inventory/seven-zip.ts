@@ -9,12 +9,12 @@ import { crc32 } from 'node:zlib';
 import { allEncrypted, cleanName, damaged, encrypted, type Listing, Names, tooLong, withSlash } from './listing.ts';
 import { unpackLzma, unpackLzma2 } from './lzma.ts';
 
-/** Octets that directories may have when unpacked: some hundred thousand files. Whoever unpacks takes them from there. */
+/** Octets that directories may have, packed and unpacked: some hundred thousand files. Whoever unpacks takes them from there. */
 export interface Room {
   left: number;
 }
 
-/** Of one message. A second of work at most. */
+/** Of one message. A few seconds of work for the worst there is, a quarter of one for names. */
 export const unpackedOctets = 8 * 1024 * 1024;
 
 /** 7-Zip packs a directory once; others may do so again. */
@@ -86,9 +86,11 @@ class SevenZip {
     if (!folder) throw new Unreadable(damaged);
     const { method, properties, size, checksum } = folder;
     if (size > unpackedOctets) throw new Unreadable(tooLong);
-    if (size > this.#room.left) throw new Unreadable('its directory was not read: those of the others were too long');
-    this.#room.left -= size;
     const packed = this.#octets(startOctets + at, length);
+    // Packed octets count as well: each of them may set all models anew and give hardly anything.
+    const work = size + length;
+    if (work > this.#room.left) throw new Unreadable('its directory was not read: those of the others were too long');
+    this.#room.left -= work;
     let unpacked: Uint8Array | undefined;
     if (method === 'lzma') unpacked = unpackLzma(packed, properties, size);
     else if (method === 'lzma2') unpacked = unpackLzma2(packed, size);
