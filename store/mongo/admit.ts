@@ -131,7 +131,9 @@ function findEarlier(tx: Tx, known: Known, repeat: NonNullable<NewEntry['repeat'
 /** The key stands for the newest entry that has it. */
 function remember(tx: Tx, known: Known, key: string, entryId: EntryId): void {
   const { now: heldAt } = tx;
-  tx.write('repeats', { replaceOne: { filter: { _id: key }, replacement: { entryId, heldAt }, upsert: true } });
+  if (known.repeats.has(key))
+    tx.write('repeats', { replaceOne: { filter: { _id: key }, replacement: { entryId, heldAt } } });
+  else tx.write('repeats', { insertOne: { document: { _id: key, entryId, heldAt } } });
   known.repeats.set(key, { _id: key, entryId, heldAt });
 }
 

@@ -25,11 +25,12 @@ import type { Snapshot, Tx } from './tx.ts';
 /** Whether there is something to claim, as far as a reader sees. */
 export async function isAnyDue(snapshot: Snapshot, { steps }: JobClaim): Promise<boolean> {
   const { now } = snapshot;
-  const found = await Promise.all([
-    snapshot.findOne('jobs', { state: 'leased', step: { $in: [...steps] }, leaseUntil: { $lte: now } }),
-    ...steps.map((step) => snapshot.findOne('jobs', { state: 'ready', step, dueAt: { $lte: now } })),
-  ]);
-  return found.some((job) => job !== undefined);
+  const step = { $in: [...steps] };
+  const lostOrReady = [
+    { state: 'leased' as const, step, leaseUntil: { $lte: now } },
+    { state: 'ready' as const, step, dueAt: { $lte: now } },
+  ];
+  return (await snapshot.findOne('jobs', { $or: lostOrReady }, { projection: { _id: 1 } })) !== undefined;
 }
 
 export async function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): Promise<readonly ClaimedJob[]> {

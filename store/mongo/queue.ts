@@ -28,8 +28,10 @@ const goneMs = 4000;
 const maxUnconfirmed = 8;
 /** So long the turn of others is waited for without looking at what else might be wrong. */
 const askMs = 200;
-/** Whoever had its turn while others write too leaves them as much time, but no more than this. */
-const yieldMs = 50;
+/** Whoever had its turn while others write too leaves them about the time of a turn each, but no more than this. */
+const yieldMs = 100;
+/** A little less: who is there early waits in the server, who is late leaves it idle. */
+const yieldShare = 0.9;
 /** After so long a conflict is perhaps one with somebody who is no more; looked for as often. */
 const abandonedMs = 1000;
 
@@ -196,7 +198,8 @@ export class Queue {
         committing = true;
         const deadline = (taken[0]?.since ?? began) + goneMs;
         await commit(session, deadline);
-        if (batch.turn !== this.#turn + 1) this.#yieldMs = Math.min(yieldMs, performance.now() - tried);
+        const ofOthers = batch.turn - this.#turn - 1;
+        this.#yieldMs = Math.min(yieldMs, ofOthers * (performance.now() - tried) * yieldShare);
         this.#turn = batch.turn;
         const confirmed = this.#confirm(session, deadline, () => {
           steps.committed.publish(taken);
