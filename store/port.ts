@@ -214,7 +214,10 @@ export interface Entries {
   admit(message: NewMessage, entries: readonly NewEntry[]): Promise<readonly Admitted[]>;
 
   get(id: EntryId): Promise<Entry | undefined>;
-  /** The entry that has or had this UID in any folder (DESIGN §7.3). */
+  /**
+   * The entry that has or had this UID in any folder (DESIGN §7.3): its first one, which is its id, for ever, the others as
+   * long as the stay is kept.
+   */
   byUid(uid: Uid): Promise<Entry | undefined>;
   /** Entries of a scope, newest first, for lists outside IMAP. */
   list(query: ListQuery): Promise<readonly ListedEntry[]>;

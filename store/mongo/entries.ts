@@ -27,7 +27,7 @@ export async function getEntry(snapshot: Snapshot, id: EntryId): Promise<Entry |
 
 export async function entryByUid(snapshot: Snapshot, uid: Uid): Promise<Entry | undefined> {
   const doc = await snapshot.findOne('entries', { 'stays.uid': uid });
-  return doc && entryOf(doc);
+  return doc ? entryOf(doc) : getEntry(snapshot, Number(uid) as EntryId);
 }
 
 const listIndex = { global: { _id: 1 }, domain: 'entries_of_domain', recipient: 'entries_of_owner' } as const;

@@ -38,7 +38,7 @@ export function entryByUid(snapshot: Snapshot, uid: Uid): Entry | undefined {
   const row: EntryRow | undefined = snapshot
     .sql('SELECT e.* FROM stays s JOIN entries e ON e.id = s.entry_id WHERE s.uid = ?')
     .get(uid);
-  return row && rowToEntry(row);
+  return row ? rowToEntry(row) : getEntry(snapshot, Number(uid) as EntryId);
 }
 
 /** Walks an index that ends with the id (or the table itself), newest first, and stops at the limit. */

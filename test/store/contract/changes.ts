@@ -2,6 +2,7 @@
 import type { Test } from 'tap';
 import type { ModSeq, Uid } from '#store/model';
 import type { Store } from '#store/port';
+import { drop } from '../dropping.ts';
 import { admit, aSpamFor, everything, held, type OpenHarness, recipient } from './harness.ts';
 
 /** Resolves when the bell rings. A watcher keeps no process alive, so this does. */
@@ -163,14 +164,18 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     const scope = recipient('joe@quay.example');
     const { left } = await store.entries.expunge({ scope, folder: 'caught', uids: [gone.uid] }, actor);
     t.same(left, [gone.uid]);
+    const inTrash = (await store.entries.get(gone.id))!.uid!;
+    await drop(store, 'restore', [inTrash], { folder: 'trash', restoreTo: 'caught', account: actor.account });
     const before = await store.changes.end();
     advance(30 * 24 * 60 * 60 * 1000);
     const fresh = await held(store, 'joe@quay.example');
     while ((await store.housekeep()).more);
     t.match(await store.changes.since((before - 1) as ModSeq, 100), { changes: [], lost: true, end: before + 1 });
     t.match(await store.changes.since(before, 100), { changes: [{ uid: fresh.uid }], lost: false });
-    t.equal(await store.entries.byUid(gone.uid), undefined, 'an ended stay goes with the log');
+    t.equal((await store.entries.byUid(gone.uid))?.id, gone.id, 'the first UID is the id, for ever');
+    t.equal(await store.entries.byUid(inTrash), undefined, 'another ended stay goes with the log');
     t.equal((await store.entries.byUid(stays.uid))?.id, stays.id, 'an open one is kept');
-    t.same([...(await store.views.load(scope, 'caught')).uids], [stays.uid, fresh.uid]);
+    const { uid: back } = (await store.entries.get(gone.id))!;
+    t.same([...(await store.views.load(scope, 'caught')).uids], [stays.uid, back, fresh.uid]);
   });
 }
