@@ -1,6 +1,5 @@
 /**
- * Jobs: claimed by lease, ended only by showing it (DESIGN §4.3). What the end of a delivery means for its entry is
- * decided in ../transitions.ts.
+ * Jobs: claimed by lease, ended (finish.ts) only by showing it (DESIGN §4.3).
  *
  * A lease is void when `lease` is absent; `leaseUntil` then still says how long whoever had it may not have noticed.
  *
@@ -11,13 +10,11 @@ import { randomUUID } from 'node:crypto';
 import type { Filter } from 'mongodb';
 import { LeaseLost } from '../errors.ts';
 import type { ClaimedJob, EntryId, Job, JobState, Step } from '../model.ts';
-import type { Backlog, JobClaim, Outcome } from '../port.ts';
+import type { Backlog, JobClaim } from '../port.ts';
 import { restoredOutcome } from '../records.ts';
-import { lineOf, noTrainer, resentMessageId } from '../standing.ts';
-import * as rules from '../transitions.ts';
+import { noTrainer, resentMessageId } from '../standing.ts';
 import type { DropDoc, JobDoc } from './documents.ts';
 import { jobOf } from './nouns.ts';
-import { endAction, loadOne, save, write } from './standing.ts';
 import type { Snapshot, Tx } from './tx.ts';
 
 // ------------------------------------------------------------------------------------------------------------- claim
@@ -128,15 +125,13 @@ function onePerEntryAndStep(jobs: readonly JobDoc[]): readonly JobDoc[] {
 
 // ------------------------------------------------------------------------------------------------------------ leases
 
-/** The job, if this lease on it is good. */
-async function leased(tx: Tx, job: ClaimedJob): Promise<JobDoc | undefined> {
-  const doc = await tx.findOne('jobs', { _id: job.key });
-  return doc?.state === 'leased' && doc.lease === job.lease ? doc : undefined;
-}
+/** Whether the lease that `job` was claimed with is still good. */
+export const isLeased = (doc: JobDoc | undefined, job: ClaimedJob): doc is JobDoc =>
+  doc?.state === 'leased' && doc.lease === job.lease;
 
 export async function renew(tx: Tx, job: ClaimedJob, leaseMs: number): Promise<void> {
-  const doc = await leased(tx, job);
-  if (!doc) throw new LeaseLost();
+  const doc = await tx.findOne('jobs', { _id: job.key });
+  if (!isLeased(doc, job)) throw new LeaseLost();
   tx.write('jobs', { updateOne: { filter: { _id: doc._id }, update: { $set: { leaseUntil: tx.now + leaseMs } } } });
 }
 
@@ -151,68 +146,6 @@ export function release(tx: Tx, job: ClaimedJob): void {
       },
     },
   });
-}
-
-export async function finish(tx: Tx, job: ClaimedJob, outcome: Outcome): Promise<void> {
-  const doc = await leased(tx, job);
-  if (!doc) throw new LeaseLost();
-  const { _id, entryId, dropId, step } = doc;
-  const { said } = outcome;
-  if (outcome.kind === 'later')
-    tx.write('jobs', {
-      updateOne: {
-        filter: { _id },
-        update: {
-          $set: { state: 'ready', dueAt: tx.now + outcome.afterMs, outcome: said },
-          $inc: { attempts: outcome.untried ? -1 : 0 },
-          $unset: { lease: 1, leaseUntil: 1 },
-        },
-      },
-    });
-  else
-    tx.write('jobs', {
-      updateOne: {
-        filter: { _id },
-        update: {
-          $set: { state: outcome.kind, endedAt: tx.now, outcome: said },
-          $unset: { dueAt: 1, lease: 1, leaseUntil: 1 },
-        },
-      },
-    });
-  if (entryId === undefined) return;
-  if (step === 'deliver') await finishDelivery(tx, doc, entryId, outcome);
-  // What decides whether the drop can be undone has ended: its stay need not outlive the log. (A release is decided by
-  // its delivery; the training beside it by itself would be too early.)
-  else if (outcome.kind !== 'later' && !(await tx.findOne('jobs', { _id: `${dropId}/${entryId}/deliver` }))) {
-    const entry = await loadOne(tx, entryId);
-    if (entry && endAction(tx, entry, dropId, tx.lastModSeq)) save(tx, entry);
-  }
-}
-
-async function finishDelivery(tx: Tx, job: JobDoc, entryId: number, outcome: Outcome): Promise<void> {
-  const entry = await loadOne(tx, entryId);
-  // Nobody but the drop that this delivery belongs to has a claim on the entry while its lease is good.
-  if (entry?.state !== 'dropped' || entry.dropId !== job.dropId) return;
-  switch (outcome.kind) {
-    case 'done':
-      // Nothing in view changes by it, so it takes no mod-sequence of its own.
-      endAction(tx, entry, job.dropId, tx.lastModSeq);
-      write(tx, entry, rules.delivered(entry, outcome.leaveAfterMs > 0 ? tx.now + outcome.leaveAfterMs : undefined));
-      return;
-    case 'failed': {
-      const { stay } = write(tx, entry, rules.comesBack(entry, outcome.prefix));
-      if (outcome.notice === undefined || stay === undefined) return;
-      const drop = await tx.findOne('drops', { _id: job.dropId });
-      if (!drop) return;
-      const { account } = drop;
-      const document = { _id: tx.modSeq() * 1000, account, text: outcome.notice, at: tx.now };
-      tx.write('notices', { insertOne: { document } });
-      tx.log({ kind: 'notice', ...lineOf(entry, stay, rules.homeOf(entry)), account });
-      return;
-    }
-    case 'later':
-      if (outcome.show) write(tx, entry, rules.shown(entry, outcome.show.prefix));
-  }
 }
 
 // ----------------------------------------------------------------------------------------------------------- reading

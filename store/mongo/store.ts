@@ -32,6 +32,7 @@ import * as drops from './drops.ts';
 import * as entries from './entries.ts';
 import { expunge } from './expunge.ts';
 import { translated } from './fault.ts';
+import { finishTogether } from './finish.ts';
 import { setFlags } from './flags.ts';
 import { housekeep, look } from './housekeep.ts';
 import { getInventory, putInventory, withoutInventory } from './inventories.ts';
@@ -160,7 +161,9 @@ class MongoStore implements Store {
         ? this.#queue.run('jobs.claim', (tx) => jobs.claim(tx, claim))
         : [],
     renew: (job, leaseMs) => this.#queue.run('jobs.renew', (tx) => jobs.renew(tx, job, leaseMs)),
-    finish: (job, outcome) => this.#queue.run('jobs.finish', (tx) => jobs.finish(tx, job, outcome)),
+    finish: async (job, outcome) => {
+      await this.#queue.runTogether('jobs.finish', finishTogether, { job, outcome }, 0);
+    },
     release: (job) => this.#queue.run('jobs.release', (tx) => jobs.release(tx, job)),
     get: (key) => readOne(this.#connection, (snapshot) => jobs.get(snapshot, key)),
     ofDrop: (dropId) => readOne(this.#connection, (snapshot) => jobs.ofDrop(snapshot, dropId)),

@@ -85,6 +85,40 @@ export default async function contract(t: Test, open: OpenHarness): Promise<void
     t.match(await store.jobs.get(first!.key), { state: 'done', outcome: '250 2.0.0 Ok', attempts: 2, endedAt: Date });
   });
 
+  await test('jobs that end side by side end as one by one, two of the same entry and a lost lease among them', async (t, {
+    store,
+  }) => {
+    const entries = await Promise.all(Array.from({ length: 12 }, (_, at) => held(store, ada, { text: `Side ${at}.` })));
+    await d.drop(
+      store,
+      'release-train',
+      entries.map(({ uid }) => uid),
+    );
+    const spam = await held(store, ada);
+    await d.drop(store, 'spam', [spam.uid]);
+    const jobs = await d.claim(store, ['deliver', 'train-ham', 'train-spam'], 50);
+    // One at a time for an entry: its training is claimed while its delivery runs.
+    t.equal(jobs.length, 25);
+    const outcomes = [d.done(), d.failed, d.later(1000)];
+    const ends = jobs.map((job) => {
+      const at = entries.findIndex(({ id }) => id === job.entryId);
+      return store.jobs.finish(job, job.step === 'deliver' ? outcomes[at % 3]! : d.done());
+    });
+    const again = store.jobs.finish(jobs[0]!, d.done());
+    await Promise.all([...ends, t.rejects(again, LeaseLost, 'it ended before')]);
+    for (const [at, { id }] of entries.entries()) {
+      const found = await d.stands(store, id);
+      t.equal(found, ['released none -', 'held caught caught', 'dropped none -'][at % 3], `${at}`);
+      const [deliver, train] = ['deliver', 'train-ham'].map((step) =>
+        jobs.find((job) => job.entryId === id && job.step === step),
+      );
+      t.equal((await store.jobs.get(deliver!.key))?.state, ['done', 'failed', 'ready'][at % 3]);
+      t.equal((await store.jobs.get(train!.key))?.state, 'done');
+    }
+    t.equal(await d.stands(store, spam.id), 'trained trash trash');
+    t.equal((await store.notices.take(ada)).length, 4);
+  });
+
   await test('given back untried: due at once, not counted', async (t, { store }) => {
     const a = await held(store, ada);
     await d.drop(store, 'release', [a.uid]);
