@@ -12,8 +12,10 @@ import type { Snapshot, Tx } from './tx.ts';
 
 /** How an entry stands, with the documents that a transition of it writes. */
 export interface LoadedRow extends StandingRow {
-  /** The entry as it was written last: a command may write it more than once. */
+  /** The entry as it is to be: a command may write it more than once. */
   doc: EntryDoc;
+  /** As it was read, or written last. */
+  written: EntryDoc;
   /** What is needed to revive or cancel its jobs, by key. */
   readonly jobDocs: ReadonlyMap<string, JobDoc>;
   /** When jobs that have no due time became due by their drop, by drop; absent while it is not ripe. */
@@ -83,6 +85,7 @@ function rowOf(doc: EntryDoc, jobs: readonly JobDoc[], ripe: ReadonlyMap<string,
     jobs: jobs.map(jobStanding),
     targets: doc.stays.flatMap(targetOf),
     doc,
+    written: doc,
     jobDocs: new Map(jobs.map((job) => [job._id, job])),
     ripe,
   };
@@ -152,20 +155,24 @@ export function write(tx: Tx, row: LoadedRow, next: Next, taker?: Taker): Writte
   if (next.over.length > 0) stays = ended(tx, stays, next.over);
   if (next.reopen.length > 0)
     stays = stays.map((stay) => (next.reopen.includes(stay.uid as Uid) ? reopened(stay) : stay));
-  replace(tx, row, { ...doc, stays });
+  row.doc = { ...doc, stays };
+  save(tx, row);
   writeJobs(tx, row, next, taker);
   return written;
 }
 
-function replace(tx: Tx, row: LoadedRow, doc: EntryDoc): void {
-  row.doc = doc;
-  save(tx, row);
-}
-
-/** Writes the entry as `row` has it. */
+/** Writes the entry as `row` has it. Most of an entry never changes, and need not be sent again, nor logged by the server. */
 export function save(tx: Tx, row: LoadedRow): void {
-  const { _id, ...replacement } = row.doc;
-  tx.write('entries', { replaceOne: { filter: { _id }, replacement } });
+  const before = new Map<string, unknown>(Object.entries(row.written));
+  const after = new Map<string, unknown>(Object.entries(row.doc));
+  const set = [...after].filter(([name, value]) => value !== before.get(name));
+  const gone = [...before.keys()].filter((name) => !after.has(name));
+  row.written = row.doc;
+  const $set = Object.fromEntries(set);
+  const $unset = Object.fromEntries(gone.map((name) => [name, 1 as const]));
+  // An operator without fields is an error to MongoDB.
+  const update = { ...(set.length > 0 ? { $set } : {}), ...(gone.length > 0 ? { $unset } : {}) };
+  if (set.length + gone.length > 0) tx.write('entries', { updateOne: { filter: { _id: row.doc._id }, update } });
 }
 
 /**
