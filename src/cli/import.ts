@@ -130,8 +130,10 @@ async function openAmavis(places: readonly string[]) {
   const databases = places.filter(isDatabase);
   if (databases.length > 1) throw new UsageError('--amavis: give no more than one database');
   const foreign = places.find((place) => /^(?:sql|mysql|mariadb|postgres(?:ql)?|dbi|pg):/i.test(place));
-  if (foreign !== undefined)
-    throw new UsageError(`--amavis: only an SQLite file can be read, as sqlite:FILE; found "${foreign}"`);
+  // Behind the scheme may stand a password.
+  const scheme = foreign?.split(':', 1)[0];
+  if (scheme !== undefined)
+    throw new UsageError(`--amavis: only an SQLite file can be read, as sqlite:FILE; found a ${scheme}: address`);
   const [{ AmavisDatabase, fileOfAmavis, mailOfRow }, { findMail, messagesOf }] = await Promise.all([
     import('#app/files/amavis'),
     import('#app/files/mail-files'),

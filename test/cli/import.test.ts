@@ -85,7 +85,9 @@ t.test("amavis' quarantine comes in with the names by which amavis releases it, 
     code: 0,
     out: /"imported": 0,\n {2}"known": 2,.*"nobodyWaits": 1/s,
   });
-  t.match(await run('import', '--amavis', 'mysql://localhost/amavis'), { code: 2, err: /only an SQLite file/ });
+  const foreign = await run('import', '--amavis', 'mysql://amavis:geheim@localhost/amavis');
+  t.match(foreign, { code: 2, err: /only an SQLite file can be read, as sqlite:FILE; found a mysql: address/ });
+  t.notMatch(foreign.err, /geheim/);
   t.match(await run('import', '--amavis', `sqlite:${join(folder, 'none.db')}`), {
     code: 1,
     err: /cannot be read as amavis'/,
