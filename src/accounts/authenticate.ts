@@ -11,10 +11,10 @@
  * - All memory is bounded, whoever knocks.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { Lru } from '#app/lib/lru';
 import type { Account } from '#store/model';
 import type { Store } from '#store/port';
 import { type Delays, everywhere, type Failures, LocalFailures, pair } from './limits.ts';
-import { Lru } from './lru.ts';
 import { type NameRules, parseAccountName } from './names.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
 import { Gate, Turns } from './turns.ts';

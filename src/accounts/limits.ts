@@ -2,7 +2,7 @@
  * What is counted against those who log in: wrong passwords, and connections. This process counts for itself here; where
  * nodes share a bus that can count, that one answers these ports for all of them together.
  */
-import { Lru } from './lru.ts';
+import { Lru } from '#app/lib/lru';
 
 export interface Attempt {
   /** Login name in normal form, or what was typed in its place. */

@@ -1,5 +1,6 @@
 /** Addresses as they are compared: one spelling for each, and lists of addresses and ranges. */
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { Lru } from './lru.ts';
 
 /** The mapped form in which a listener for both families reports IPv4, as URL writes it: two groups of hexadecimal digits. */
 const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
@@ -36,11 +37,13 @@ export function networks(list: readonly string[]): (address: string) => boolean 
     return isIPv6(plain) && found.check(plain, 'ipv6');
   };
   // The same few clients come with message after message.
-  const known = new Map<string, boolean>();
+  const known = new Lru<boolean>(maxKnown);
   return (address) => {
-    const answer = known.get(address) ?? isIn(address);
-    if (known.size >= maxKnown) known.clear();
-    known.set(address, answer);
+    let answer = known.get(address);
+    if (answer === undefined) {
+      answer = isIn(address);
+      known.set(address, answer);
+    }
     return answer;
   };
 }

@@ -1,10 +1,10 @@
 import t from 'tap';
 import { Authenticator, Overloaded } from '#app/accounts/authenticate';
 import { generatePassword } from '#app/accounts/generate';
-import { Lru } from '#app/accounts/lru';
 import { parseAccountName } from '#app/accounts/names';
 import { hashPassword, verifyPassword } from '#app/accounts/passwords';
 import { Gate, Turns } from '#app/accounts/turns';
+import { Lru } from '#app/lib/lru';
 import { AddressBook } from '#app/policy/addresses';
 import type { Account, Scope } from '#store/model';
 import type { Accounts } from '#store/port';
