@@ -12,52 +12,45 @@ import type { Bench } from './measure.ts';
 const messages = 1500;
 const connections = 8;
 
+/** How mail is handed over, and to which of two processes. */
+interface Way {
+  readonly by: typeof handOverByHttp;
+  readonly to: 'plain' | 'listing';
+}
+
+const plainMail: Way = { by: handOver, to: 'plain' };
+
+const ways: readonly (Way & { readonly what: string })[] = [
+  { what: 'HTTP intake, against LMTP', by: handOverByHttp, to: 'plain' },
+  { what: "LMTP intake with a filter's block, against plain mail", by: handOverMarked, to: 'plain' },
+  { what: 'LMTP intake with inventories, against none', by: handOver, to: 'listing' },
+  { what: 'LMTP intake with block and inventories, against plain mail', by: handOverMarked, to: 'listing' },
+];
+
 export async function waysIn({ figures, entries, runs, wanted }: Bench, lazaret: LazaretPeer): Promise<void> {
+  const asked = ways.filter(({ what }) => wanted(what));
+  if (asked.length === 0) return;
   const user = 'ways-in@harbour.example';
   const plain = await lazaret.another('intake,worker');
   const listing = await lazaret.another('intake,worker', { LAZARET_JOBS_INVENTORY: 'true' });
-  const at = ({ lmtpPort, intakeHttp }: Pick<LazaretPeer, 'lmtpPort' | 'intakeHttp'>) => ({
-    ...lazaret,
-    lmtpPort,
-    intakeHttp,
-  });
-  type HandOver = (from: number, to: number) => Promise<number>;
-  const byLmtp: HandOver = (from, to) => handOver(at(plain), user, from, to, connections);
-  const all: readonly (readonly [what: string, HandOver])[] = [
-    ['HTTP intake, against LMTP', (from, to) => handOverByHttp(at(plain), user, from, to, connections)],
-    [
-      "LMTP intake with a filter's block, against plain mail",
-      (from, to) => handOverMarked(at(plain), user, from, to, connections),
-    ],
-    ['LMTP intake with inventories, against none', (from, to) => handOver(at(listing), user, from, to, connections)],
-    [
-      'LMTP intake with block and inventories, against plain mail',
-      (from, to) => handOverMarked(at(listing), user, from, to, connections),
-    ],
-  ];
-  const asked = all.filter(([what]) => wanted(what));
-  const ratios = new Map<string, number[]>(asked.map(([what]) => [what, []]));
-  let next = 80_000_000;
-  const rate = (way: HandOver) => {
-    next += messages;
-    return way(next - messages, next);
-  };
+  const peers = { plain: { ...lazaret, ...plain }, listing: { ...lazaret, ...listing } };
   const store = await openStore(lazaret.store);
-  // What is listed behind the intake must not be in the way of the others.
-  const listed = async () => {
+  let next = 80_000_000;
+  const rate = async ({ by, to }: Way): Promise<number> => {
+    // What is listed behind the intake must not be in the way of the others.
     while ((await store.messages.withoutInventory(1)).length > 0) await delay(100);
+    next += messages;
+    return by(peers[to], user, next - messages, next, connections);
   };
+  const ratios = new Map<string, number[]>(asked.map(({ what }) => [what, []]));
   // The first round is to warm.
-  for (let run = 0; asked.length > 0 && run <= runs; run++)
-    for (const [what, way] of asked) {
+  for (let run = 0; run <= runs; run++)
+    for (const way of asked) {
       // Around it, so that what grows or tires in between counts on both sides.
-      await listed();
-      const before = await rate(byLmtp);
-      await listed();
+      const before = await rate(plainMail);
       const its = await rate(way);
-      await listed();
-      const after = await rate(byLmtp);
-      if (run > 0) ratios.get(what)!.push((its * 2) / (before + after));
+      const after = await rate(plainMail);
+      if (run > 0) ratios.get(way.what)!.push((its * 2) / (before + after));
     }
   await store.close();
   await listing.end();
