@@ -1,15 +1,11 @@
 /** `lazaret store copy`: the same store elsewhere, whatever happens on the way. */
 import { existsSync, rmSync } from 'node:fs';
 import t from 'tap';
-import { assemble } from '#app/assemble';
-import { configFrom } from '#app/config/load';
 import { startHeartbeat } from '#app/lib/heartbeat';
-import { silent } from '#app/observe/log';
 import { openStore } from '#store/open';
 import { held } from '../store/contract/harness.ts';
 import { ada } from '../store/dropping.ts';
-import { ImapClient } from '../support/imap-client.ts';
-import { fill, places, same } from './store-world.ts';
+import { fill, places, same, withClient } from './store-world.ts';
 import { world } from './world.ts';
 
 t.test('a copy is the same store at another place, and says so', async (t) => {
@@ -53,34 +49,15 @@ t.test('a mail client that knows the folder sees no difference after a copy', as
   const w = world(t);
   const { from, to } = places(w);
   await fill(w.store);
-  const seen = async (url: string) => {
-    const config = configFrom(
-      {
-        hostname: 'quarantine.example',
-        store: url,
-        imap: { listen: ['127.0.0.1:0'], allowCleartextLogin: true },
-        intake: { lmtp: [], smtp: [] },
-        domains: { 'harbour.example': {} },
-        roles: ['imap'],
-      },
-      w.folder,
-    );
-    const app = await assemble(config, { log: silent, version: 'test', onEvent: () => {} });
-    try {
-      const { imap } = await app.start();
-      const client = await ImapClient.connect(t, imap[0]!.port);
-      await client.ok(`LOGIN ${ada} "a long password"`);
+  const seen = (url: string) =>
+    withClient(t, w, url, async (client) => {
       const lines: string[] = [];
       for (const folder of ['Caught', 'Trash', 'Release']) {
         lines.push(...(await client.ok(`SELECT ${folder} (CONDSTORE)`)));
         if (folder !== 'Release') lines.push(...(await client.ok('UID FETCH 1:* (FLAGS MODSEQ RFC822.SIZE ENVELOPE)')));
       }
-      await client.ok('LOGOUT').catch(() => []);
       return lines;
-    } finally {
-      await app.stop(1000);
-    }
-  };
+    });
   const before = await seen(from);
   t.ok(before.some((line) => /UIDVALIDITY/.test(line)) && before.some((line) => /MODSEQ \(/.test(line)));
   t.match(await w.run('store', 'copy', from, to), { code: 0 });

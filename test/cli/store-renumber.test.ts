@@ -3,42 +3,12 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import t, { type Test } from 'tap';
-import { assemble } from '#app/assemble';
-import { configFrom } from '#app/config/load';
-import { silent } from '#app/observe/log';
 import { openStore } from '#store/open';
 import * as d from '../store/dropping.ts';
-import { ada } from '../store/dropping.ts';
-import { ImapClient } from '../support/imap-client.ts';
+import type { ImapClient } from '../support/imap-client.ts';
 import { freshDatabase, hasMongo, howToHaveIt } from '../support/mongod.ts';
-import { fill, inStore, places } from './store-world.ts';
+import { fill, inStore, places, withClient } from './store-world.ts';
 import { type World, world } from './world.ts';
-
-/** What a session of ada's says on a server on that store. */
-async function withClient<T>(t: Test, w: World, store: string, use: (client: ImapClient) => Promise<T>): Promise<T> {
-  const config = configFrom(
-    {
-      hostname: 'quarantine.example',
-      store,
-      imap: { listen: ['127.0.0.1:0'], allowCleartextLogin: true },
-      intake: { lmtp: [], smtp: [] },
-      domains: { 'harbour.example': {} },
-      roles: ['imap'],
-    },
-    w.folder,
-  );
-  const app = await assemble(config, { log: silent, version: 'test', onEvent: () => {} });
-  try {
-    const { imap } = await app.start();
-    const client = await ImapClient.connect(t, imap[0]!.port);
-    await client.ok(`LOGIN ${ada} "a long password"`);
-    const answer = await use(client);
-    await client.ok('LOGOUT');
-    return answer;
-  } finally {
-    await app.stop(1000);
-  }
-}
 
 interface Seen {
   readonly uidValidity: number;

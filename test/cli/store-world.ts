@@ -2,12 +2,16 @@
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { hashPassword } from '#app/accounts/passwords';
+import { assemble } from '#app/assemble';
 import { contentsOf } from '#app/cli/store-contents';
+import { configFrom } from '#app/config/load';
+import { silent } from '#app/observe/log';
 import { openStore } from '#store/open';
 import type { Store } from '#store/port';
 import { held, recipient } from '../store/contract/harness.ts';
 import * as d from '../store/dropping.ts';
 import { ada } from '../store/dropping.ts';
+import { ImapClient } from '../support/imap-client.ts';
 import type { World } from './world.ts';
 
 export async function inStore<T>(file: string, use: (store: Store) => Promise<T>): Promise<T> {
@@ -50,3 +54,34 @@ export const same = async (t: Test, a: string, b: string): Promise<void> => {
   const [one, other] = [await inStore(a, (store) => contentsOf(store, () => {})), b];
   t.ok(one.isSame(await inStore(other, (store) => contentsOf(store, () => {}))), 'both have the same in them');
 };
+
+/** What a session of ada's says on a server on that store. */
+export async function withClient<T>(
+  t: Test,
+  w: World,
+  store: string,
+  use: (client: ImapClient) => Promise<T>,
+): Promise<T> {
+  const config = configFrom(
+    {
+      hostname: 'quarantine.example',
+      store,
+      imap: { listen: ['127.0.0.1:0'], allowCleartextLogin: true },
+      intake: { lmtp: [], smtp: [] },
+      domains: { 'harbour.example': {} },
+      roles: ['imap'],
+    },
+    w.folder,
+  );
+  const app = await assemble(config, { log: silent, version: 'test', onEvent: () => {} });
+  try {
+    const { imap } = await app.start();
+    const client = await ImapClient.connect(t, imap[0]!.port);
+    await client.ok(`LOGIN ${ada} "a long password"`);
+    const answer = await use(client);
+    await client.ok('LOGOUT');
+    return answer;
+  } finally {
+    await app.stop(1000);
+  }
+}
