@@ -54,9 +54,8 @@ export async function* inLongSnapshot<T>(
 }
 
 export async function* exportRecords(snapshot: ScanSnapshot, kinds = recordKinds): AsyncGenerator<StoreRecord> {
-  for (const kind of recordKinds)
-    if (!kinds.includes(kind)) continue;
-    else if (kind === 'messages') yield* messageRecords(snapshot);
+  for (const kind of recordKinds.filter((each) => kinds.includes(each)))
+    if (kind === 'messages') yield* messageRecords(snapshot);
     else if (kind === 'numbers') yield await numbersRecord(snapshot);
     else yield* plainRecords(snapshot, kind);
 }

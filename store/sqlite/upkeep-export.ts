@@ -26,7 +26,7 @@ const numbersText = `SELECT uid_validity AS uidValidity, last_uid AS lastUid, la
   last_message_id AS lastMessageId, trimmed_mod_seq AS trimmedModSeq FROM counters WHERE id = 1`;
 
 export function* exportRecords(snapshot: Snapshot, kinds = recordKinds): Generator<StoreRecord> {
-  for (const kind of recordKinds) if (kinds.includes(kind)) yield* recordsOf(snapshot, kind);
+  for (const kind of recordKinds.filter((each) => kinds.includes(each))) yield* recordsOf(snapshot, kind);
 }
 
 function* recordsOf(snapshot: Snapshot, kind: RecordKind): Generator<StoreRecord> {
