@@ -8,6 +8,7 @@ import { StoreBusy, StoreError, StoreUnavailable } from '../errors.ts';
 import type { Change, Level, ModSeq, Uid } from '../model.ts';
 import type { Connection } from './connect.ts';
 import type { CollectionName, Documents, LineDoc, NumbersDoc } from './documents.ts';
+import { rewritten } from './rewrite.ts';
 import { domainOf, type Tx } from './tx.ts';
 
 /** RFC 3501 §2.3.1.1: 32 bits. */
@@ -208,7 +209,8 @@ export class Batch implements Tx {
     const operations = this.#pending.get(collection);
     if (!operations) return;
     this.#pending.delete(collection);
-    await this.#connection.db.collection(collection).bulkWrite(operations, { session: this.#session, ordered: true });
+    const statements = rewritten(operations);
+    await this.#connection.db.collection(collection).bulkWrite(statements, { session: this.#session, ordered: true });
   }
 }
 

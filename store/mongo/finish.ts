@@ -78,27 +78,18 @@ async function finish(tx: Tx, { job, outcome }: End, known: Known): Promise<void
   if (!isLeased(doc, job)) throw new LeaseLost();
   const { _id, entryId, dropId } = doc;
   const { said } = outcome;
-  if (outcome.kind === 'later')
-    tx.write('jobs', {
-      updateOne: {
-        filter: { _id },
-        update: {
-          $set: { state: 'ready', dueAt: tx.now + outcome.afterMs, outcome: said },
-          $inc: { attempts: outcome.untried ? -1 : 0 },
-          $unset: { lease: 1, leaseUntil: 1 },
-        },
-      },
-    });
-  else
-    tx.write('jobs', {
-      updateOne: {
-        filter: { _id },
-        update: {
-          $set: { state: outcome.kind, endedAt: tx.now, outcome: said },
-          $unset: { dueAt: 1, lease: 1, leaseUntil: 1 },
-        },
-      },
-    });
+  const { lease: _lease, leaseUntil: _until, dueAt: _due, ...rest } = doc;
+  const replacement: JobDoc =
+    outcome.kind === 'later'
+      ? {
+          ...rest,
+          state: 'ready',
+          dueAt: tx.now + outcome.afterMs,
+          outcome: said,
+          attempts: doc.attempts - (outcome.untried ? 1 : 0),
+        }
+      : { ...rest, state: outcome.kind, endedAt: tx.now, outcome: said };
+  tx.write('jobs', { replaceOne: { filter: { _id }, replacement } });
   const entry = entryId === undefined ? undefined : known.rows.get(entryId);
   if (!entry) return;
   if (!isTraining(doc)) await finishDelivery(tx, doc, entry, outcome);

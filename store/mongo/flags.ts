@@ -1,7 +1,7 @@
 /**
  * STORE: flags of open stays at one level (RFC 7162 §3.1.3 for its condition).
  *
- * Queries (filter): entries `folder, uid`, one for all UIDs; few different sets exist, and each is one write.
+ * Queries (filter): entries `folder, uid`, one for all UIDs.
  */
 import { changeFlags } from '../flags.ts';
 import type { EntryId, MessageId, ModSeq, Uid } from '../model.ts';
@@ -10,17 +10,14 @@ import { owns } from '../scope.ts';
 import { hiddenBit } from '../transitions.ts';
 import type { Tx } from './tx.ts';
 
-const fields = { messageId: 1, owner: 1, uid: 1, hidden: 1, flags: 1, mod: 1 } as const;
-
 export async function setFlags(tx: Tx, stays: StaySet, change: FlagChange): Promise<FlagsSet> {
   const { scope, folder, uids } = stays;
   const { level } = scope;
-  const found = await tx.find('entries', { folder, uid: { $in: [...uids] } }, { projection: fields });
+  const found = await tx.find('entries', { folder, uid: { $in: [...uids] } });
   const byUid = new Map(found.map((doc) => [doc.uid, doc]));
   const changed: { uid: Uid; flags: string; modSeq: ModSeq }[] = [];
   const modified: Uid[] = [];
   const results = new Map<string, string>();
-  const become = new Map<string, number[]>();
   for (const uid of uids) {
     const doc = byUid.get(uid);
     if (!doc || !owns(scope, doc.owner) || (doc.hidden & hiddenBit(level)) !== 0) continue;
@@ -33,9 +30,8 @@ export async function setFlags(tx: Tx, stays: StaySet, change: FlagChange): Prom
     results.set(before, flags);
     if (flags === before) continue;
     const modSeq = tx.modSeq();
-    const alike = become.get(flags);
-    if (alike) alike.push(doc._id);
-    else become.set(flags, [doc._id]);
+    const replacement = { ...doc, flags: { ...doc.flags, [level]: flags }, mod: { ...doc.mod, [level]: modSeq } };
+    tx.write('entries', { replaceOne: { filter: { _id: doc._id }, replacement } });
     changed.push({ uid, flags, modSeq });
     tx.log({
       kind: 'flags',
@@ -48,12 +44,5 @@ export async function setFlags(tx: Tx, stays: StaySet, change: FlagChange): Prom
       flags: { [level]: flags },
     });
   }
-  for (const [flags, ids] of become)
-    tx.write('entries', {
-      updateMany: {
-        filter: { _id: { $in: ids } },
-        update: { $set: { [`flags.${level}`]: flags, [`mod.${level}`]: tx.modSeq() } },
-      },
-    });
   return { changed, modified, modSeq: tx.takenModSeq as ModSeq };
 }

@@ -47,15 +47,11 @@ export async function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): Promis
   if (jobs.length === 0) return [];
   const lease = randomUUID();
   const leaseUntil = tx.now + leaseMs;
-  tx.write('jobs', {
-    updateMany: {
-      filter: { _id: { $in: jobs.map((job) => job._id) } },
-      update: { $set: { state: 'leased', lease, leaseUntil }, $inc: { attempts: 1 } },
-    },
-  });
+  const taken = jobs.map((job): JobDoc => ({ ...job, state: 'leased', lease, leaseUntil, attempts: job.attempts + 1 }));
+  for (const job of taken) tx.write('jobs', { replaceOne: { filter: { _id: job._id }, replacement: job } });
   const dropIds = [...new Set(jobs.map((job) => job.dropId))];
   const drops = new Map((await tx.find('drops', { _id: { $in: dropIds } })).map((drop) => [drop._id, drop]));
-  return jobs.flatMap((job) => {
+  return taken.flatMap((job) => {
     const drop = drops.get(job.dropId);
     return drop ? [claimed(job, drop, lease, leaseUntil)] : [];
   });
@@ -63,7 +59,7 @@ export async function claim(tx: Tx, { steps, limit, leaseMs }: JobClaim): Promis
 
 function claimed(job: JobDoc, drop: DropDoc, lease: string, leaseUntil: number): ClaimedJob {
   return {
-    ...jobOf({ ...job, state: 'leased', attempts: job.attempts + 1 }),
+    ...jobOf(job),
     lease,
     leaseUntil: new Date(leaseUntil),
     actor: { account: drop.account, via: drop.via, ...(drop.person === undefined ? {} : { person: drop.person }) },

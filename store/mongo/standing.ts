@@ -14,8 +14,6 @@ import type { Snapshot, Tx } from './tx.ts';
 export interface LoadedRow extends StandingRow {
   /** The entry as it is to be: a command may write it more than once. */
   doc: EntryDoc;
-  /** As it was read, or written last. */
-  written: EntryDoc;
   /** What is needed to revive or cancel its jobs, by key. */
   readonly jobDocs: ReadonlyMap<string, JobDoc>;
   /** When jobs that have no due time became due by their drop, by drop; absent while it is not ripe. */
@@ -85,7 +83,6 @@ function rowOf(doc: EntryDoc, jobs: readonly JobDoc[], ripe: ReadonlyMap<string,
     jobs: jobs.map(jobStanding),
     targets: doc.stays.flatMap(targetOf),
     doc,
-    written: doc,
     jobDocs: new Map(jobs.map((job) => [job._id, job])),
     ripe,
   };
@@ -161,18 +158,9 @@ export function write(tx: Tx, row: LoadedRow, next: Next, taker?: Taker): Writte
   return written;
 }
 
-/** Writes the entry as `row` has it. Most of an entry never changes, and need not be sent again, nor logged by the server. */
-export function save(tx: Tx, row: LoadedRow): void {
-  const before = new Map<string, unknown>(Object.entries(row.written));
-  const after = new Map<string, unknown>(Object.entries(row.doc));
-  const set = [...after].filter(([name, value]) => value !== before.get(name));
-  const gone = [...before.keys()].filter((name) => !after.has(name));
-  row.written = row.doc;
-  const $set = Object.fromEntries(set);
-  const $unset = Object.fromEntries(gone.map((name) => [name, 1 as const]));
-  // An operator without fields is an error to MongoDB.
-  const update = { ...(set.length > 0 ? { $set } : {}), ...(gone.length > 0 ? { $unset } : {}) };
-  if (set.length + gone.length > 0) tx.write('entries', { updateOne: { filter: { _id: row.doc._id }, update } });
+/** Writes the entry as `row` has it. */
+export function save(tx: Tx, { doc }: LoadedRow): void {
+  tx.write('entries', { replaceOne: { filter: { _id: doc._id }, replacement: doc } });
 }
 
 /**
