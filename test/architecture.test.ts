@@ -36,15 +36,9 @@ const rules: Record<string, readonly string[]> = {
     'yaml',
   ],
   'src/net': ['#app/lib/', '#app/observe/'],
-  // amavis may keep its quarantine in an SQLite file.
-  'src/files': [
-    '#store/model',
-    '#app/lib/',
-    '#app/observe/',
-    '#imap/mime/header',
-    '#smtp/address',
-    '#store/sqlite/sqlite',
-  ],
+  // amavis may keep its quarantine in a database.
+  'src/files/sql': ['#store/sqlite/sqlite', 'pg', 'mysql2'],
+  'src/files': ['#store/model', '#app/lib/', '#app/observe/', '#imap/mime/header', '#smtp/address'],
   'src/quarantine': meaning,
   'src/policy': meaning,
   'src/accounts': [...meaning, 'argon2'],

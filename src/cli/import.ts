@@ -17,13 +17,15 @@ export const importMail: Verb = {
     "a Postfix queue file, or with --filter amavis the filter's fields on top; a filter's findings are read as at a hand-over. " +
     'The dated folders of Mailborder, MailScanner and Haraka are known. Can be run again: nothing is added\n' +
     'twice. In a folder, what does not look like mail is skipped and told.\n\n' +
-    '--amavis takes a quarantine that stays with amavis: its folder, its database (an SQLite file), or both, given one after ' +
-    'the other. Of files the database knows who still waits for them and the secret by which amavis releases them. ' +
-    'PostgreSQL and MySQL are not read.',
+    '--amavis takes a quarantine that stays with amavis: its folder, its database, or both, given one after the other. Of ' +
+    'files the database knows who still waits for them and the secret by which amavis releases them. It is an SQLite file, ' +
+    'postgres://USER:PASSWORD@HOST/DATABASE, or mysql:// alike; better than in the line, where others may see it, the ' +
+    'password stands in PGPASSWORD or MYSQL_PWD. ?sslmode=verify-full looks at the certificate, ?host=/run/postgresql or ' +
+    '?socket=FILE asks on a socket.',
   arguments: [{ name: 'path', help: 'a file or a folder; `-`: standard input', many: true, optional: true }],
   options: [
     ...handlingOptions,
-    { flags: '--amavis <place>', help: "amavis' quarantine folder, or sqlite:FILE; may be given again", many: true },
+    { flags: '--amavis <place>', help: "amavis' quarantine folder or database; may be given again", many: true },
   ],
   examples: [
     ['lazaret import old-quarantine/ --rcpt ada@harbour.example', 'every mail in a folder and the folders in it'],
@@ -33,6 +35,10 @@ export const importMail: Verb = {
     [
       'lazaret import --amavis /var/lib/amavis/virusmails --amavis sqlite:/var/lib/amavis/log.db',
       'what amavis keeps, to be released by amavis',
+    ],
+    [
+      'PGPASSWORD=… lazaret import --amavis postgres://lazaret@db.example/amavis?sslmode=verify-full',
+      'from PostgreSQL',
     ],
   ],
   async run(call) {
@@ -53,8 +59,8 @@ export const importMail: Verb = {
     const mayTell = isTold || handling.filter === 'amavis' || handling.filter === 'rspamd';
     if (!mayTell && (named.length < call.arguments.length || files.some(({ form }) => form !== 'queue-file')))
       throw new UsageError('--rcpt, --rcpt-field or --filter is needed: whom was it sent to?');
-    const amavis = await openAmavis(places);
-    return withTools(call, async ({ admit }) => {
+    const amavis = await openAmavis(places, call.env);
+    const done = withTools(call, async ({ admit }) => {
       const progress = new Progress(
         'importing',
         [...files, ...amavis.files].reduce((sum, { size }) => sum + size, 0),
@@ -88,12 +94,8 @@ export const importMail: Verb = {
       for (const file of files) await takeAll(file.path, messagesOf(file, read));
       if (named.length < call.arguments.length)
         await takeAll('standard input', messagesIn(octets(call.stdin), new Date()));
-      try {
-        for (const { name, mail, filter } of amavis.all(read))
-          await takeAll(name, mail, isTold ? handling : { ...handling, filter });
-      } finally {
-        amavis.close();
-      }
+      for await (const { name, mail, filter } of amavis.all(read))
+        await takeAll(name, mail, isTold ? handling : { ...handling, filter });
       progress.end();
       const left = amavis.counts();
       if (call.json)
@@ -111,6 +113,7 @@ export const importMail: Verb = {
       }
       return counts.failed === 0 ? 0 : 1;
     });
+    return done.finally(amavis.close);
   },
 };
 
@@ -124,29 +127,27 @@ async function* octets(stdin: Call['stdin']): AsyncGenerator<Uint8Array> {
 }
 
 /** amavis' folder and database, as one list of messages. */
-async function openAmavis(places: readonly string[]) {
-  const isDatabase = (place: string) => /^sqlite:/i.test(place);
-  const folders = places.filter((place) => !isDatabase(place));
-  const databases = places.filter(isDatabase);
+async function openAmavis(places: readonly string[], env: Call['env']) {
+  const [{ AmavisDatabase, fileOfAmavis, mailOfRow }, { isTables }, { findMail, messagesOf }] = await Promise.all([
+    import('#app/files/amavis'),
+    import('#app/files/sql/tables'),
+    import('#app/files/mail-files'),
+  ]);
+  const folders = places.filter((place) => !isTables(place));
+  const databases = places.filter(isTables);
   if (databases.length > 1) throw new UsageError('--amavis: give no more than one database');
-  const foreign = places.find((place) => /^(?:sql|mysql|mariadb|postgres(?:ql)?|dbi|pg):/i.test(place));
+  const foreign = folders.find((place) => /^(?:sql|mysql|mariadb|postgres(?:ql)?|dbi|pg):/i.test(place));
   // Behind the scheme may stand a password.
   const scheme = foreign?.split(':', 1)[0];
   if (scheme !== undefined)
-    throw new UsageError(`--amavis: only an SQLite file can be read, as sqlite:FILE; found a ${scheme}: address`);
-  const [{ AmavisDatabase, fileOfAmavis, mailOfRow }, { findMail, messagesOf }] = await Promise.all([
-    import('#app/files/amavis'),
-    import('#app/files/mail-files'),
-  ]);
+    throw new UsageError(
+      `--amavis: write a database as sqlite:FILE, postgres://HOST/DATABASE or mysql://HOST/DATABASE; found a ${scheme}: address`,
+    );
   const found = await Promise.all(
     folders.map(async (folder) => ({ folder, ...(await findMail([folder]).catch(cannotRead)) })),
   );
-  let database: InstanceType<typeof AmavisDatabase> | undefined;
-  try {
-    if (databases[0] !== undefined) database = new AmavisDatabase(databases[0].slice('sqlite:'.length));
-  } catch (error) {
-    throw isAboutOneFile(error) ? new Failure(error.message, { cause: error }) : error;
-  }
+  const [place] = databases;
+  const database = place === undefined ? undefined : await AmavisDatabase.open(place, env);
   const counts = { nobodyWaits: 0, elsewhere: 0 };
 
   async function* ofFile(
@@ -155,7 +156,7 @@ async function openAmavis(places: readonly string[]) {
     read: (octets: number) => void,
   ) {
     for await (const mail of messagesOf(file, read)) {
-      const kept = fileOfAmavis(mail, file, folder, database);
+      const kept = await fileOfAmavis(mail, file, folder, database);
       if (kept) yield kept;
       else counts.nobodyWaits++;
     }
@@ -168,19 +169,19 @@ async function openAmavis(places: readonly string[]) {
     skipped: found.flatMap(({ skipped }) => skipped),
     unread: found.flatMap(({ unread }) => unread),
     counts: () => (places.length > 0 ? counts : undefined),
-    *all(read: (octets: number) => void) {
+    async *all(read: (octets: number) => void) {
       for (const { folder, files } of found)
         for (const file of files)
           yield { name: file.path, mail: ofFile(file, folder, read), filter: 'amavis' as const };
       if (!database) return;
-      for (const row of database.rows()) {
+      for await (const row of database.rows()) {
         if (row.quarType === 'Q') {
-          const mail = mailOfRow(database, row);
+          const mail = await mailOfRow(database, row);
           if (mail) yield { name: mail.name, mail: one(mail), filter: 'amavis' as const };
           else counts.nobodyWaits++;
         } else if (folders.length === 0 && /^[FZB]$/.test(row.quarType)) counts.elsewhere++;
       }
     },
-    close: () => database?.close(),
+    close: async () => database?.close(),
   };
 }

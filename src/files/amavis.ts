@@ -2,108 +2,163 @@
  * amavisd-new's own quarantine (INTEGRATIONS §1.2): its folder of files, its SQL tables, or both. What is taken from there
  * keeps what amavis calls it, so that amavis can be asked to release it (AM.PDP): the file's name, the mail_id, and, which
  * only the tables have, the secret_id.
- *
- * The tables are read from an SQLite file. PostgreSQL and MySQL are not read: their drivers are not part of this program.
  */
 import { basename, relative, sep } from 'node:path';
 import { BadMail } from '#app/lib/bad-mail';
 import { fieldsOf, latin1 } from '#imap/mime/header';
 import type { KeptByAmavis } from '#store/model';
-import { Database, type DatabaseHandle, type Statement } from '#store/sqlite/sqlite';
 import type { FoundMail, MailFile } from './mail-files.ts';
+import { openTables, type Tables, TablesError, type Value } from './sql/tables.ts';
 
 /** A message as the tables have it. */
 export interface AmavisRow {
-  readonly rowId: number;
   /** As they stand there, octets or text: to look other tables up by. */
-  readonly key: readonly [mailId: string | Uint8Array, partitionTag: string | number];
+  readonly key: { readonly mailId: Value; readonly partitionTag: Value | null };
   readonly mailId: string;
   readonly partitionTag: string;
   readonly secretId: string;
-  /** F file, Z gzip file, B BSMTP, Q sql, M smtp, L lmtp; '' none. */
+  /** F file, Z gzip file, B BSMTP, Q sql. */
   readonly quarType: string;
   readonly sender: string;
   readonly receivedAt: Date;
 }
 
-/** Its database. Opened for reading only; amavis may be writing to it. */
+/** Its database. amavis may be writing to it. */
 export class AmavisDatabase {
-  readonly #db: DatabaseHandle;
-  readonly #rows: Statement;
-  readonly #row: Statement;
-  readonly #recipients: Statement;
-  readonly #chunk: Statement;
+  readonly #tables: Tables;
 
-  /** @throws BadMail  it is no SQLite file, or has not amavis' tables */
-  constructor(file: string) {
-    try {
-      this.#db = new Database(file, { readOnly: true, timeout: 5000 });
-      this.#rows = this.#db.prepare(`${selectRows} WHERE m.rowid > ? ORDER BY m.rowid LIMIT ${page}`);
-      this.#row = this.#db.prepare(
-        `${selectRows} WHERE m.mail_id IN (?1, CAST(?1 AS BLOB)) ORDER BY m.time_num DESC LIMIT 1`,
-      );
-      // P passed on, T put off; R released, D deleted: nothing is held for them.
-      this.#recipients = this.#db.prepare(
-        `SELECT a.email FROM msgrcpt r JOIN maddr a ON a.id = r.rid WHERE r.mail_id = ? AND r.partition_tag = ?
-         AND r.ds NOT IN ('P', 'T') AND coalesce(r.rs, ' ') NOT IN ('R', 'D') ORDER BY r.rseqnum`,
-      );
-      this.#chunk = this.#db.prepare(
-        `SELECT mail_text FROM quarantine WHERE mail_id = ? AND partition_tag = ? AND chunk_ind = ?`,
-      );
-    } catch (error) {
-      throw new BadMail(`${file} cannot be read as amavis' database: ${(error as Error).message}`, { cause: error });
-    }
+  private constructor(tables: Tables) {
+    this.#tables = tables;
   }
 
-  /** All messages, in the order in which they came. In pages: amavis cannot write while one is being read. */
-  *rows(): Generator<AmavisRow> {
-    for (let after = 0; ; ) {
-      const rows = this.#rows.all(after).map(rowOf);
-      yield* rows;
-      if (rows.length < page) return;
-      after = (rows.at(-1) as AmavisRow).rowId;
+  /** As `openTables`. @throws TablesError  it has not amavis' tables, or keeps mail as text */
+  static async open(place: string, env: NodeJS.ProcessEnv): Promise<AmavisDatabase> {
+    const database = new AmavisDatabase(await openTables(place, env));
+    try {
+      await database.#check();
+    } catch (error) {
+      await database.close();
+      throw error;
     }
+    return database;
+  }
+
+  async #check(): Promise<void> {
+    // Asks each table once; nobody has this key.
+    const key = { mailId: '', partitionTag: 0 };
+    await this.#page(key, '');
+    await this.#recipients(key);
+    await this.#chunks(key, 0);
+    const { kind, name } = this.#tables;
+    const [some] = await this.#tables.query('SELECT mail_text FROM quarantine LIMIT 1');
+    if (kind !== 'sqlite' && typeof some?.mail_text === 'string')
+      throw new TablesError(`${name} keeps mail as text, which can change it; make octets of it by: ${toOctets[kind]}`);
+  }
+
+  /**
+   * All messages that are kept. In pages along the primary key, a partition after the other: every page is found by the
+   * index, and nothing is held on to meanwhile.
+   */
+  async *rows(): AsyncGenerator<AmavisRow> {
+    for (const { partition_tag } of await this.#tables.query('SELECT DISTINCT partition_tag FROM msgs ORDER BY 1'))
+      for (let after: Value = ''; ; ) {
+        const rows = await this.#page({ partitionTag: partition_tag as Value | null }, after);
+        yield* rows;
+        if (rows.length < page) break;
+        after = (rows.at(-1) as AmavisRow).key.mailId;
+      }
+  }
+
+  async #page(partition: Partition, after: Value): Promise<AmavisRow[]> {
+    const [isThere, values] = inPartition('m', partition);
+    const rows = await this.#tables.query(
+      `${selectRows} WHERE ${isThere} AND m.mail_id > ? AND m.quar_type IN ('F', 'Z', 'B', 'Q')
+       ORDER BY m.mail_id LIMIT ${page}`,
+      [...values, after],
+    );
+    return rows.map(rowOf);
   }
 
   /** The newest of that id. */
-  row(mailId: string): AmavisRow | undefined {
-    const found = this.#row.get(mailId);
+  async row(mailId: string): Promise<AmavisRow | undefined> {
+    // SQLite does not take text and octets for the same.
+    const [found] = await this.#tables.query(
+      `${selectRows} WHERE m.mail_id IN (?, ?) ORDER BY m.time_num DESC LIMIT 1`,
+      [mailId, Buffer.from(mailId)],
+    );
     return found && rowOf(found);
   }
 
   /** Those that wait for it. */
-  recipients({ key }: AmavisRow): string[] {
-    return this.#recipients.all(...key).map((row) => text((row as { email: unknown }).email));
+  recipients({ key }: AmavisRow): Promise<string[]> {
+    return this.#recipients(key);
   }
 
-  /** A message that is kept in the tables; line ends are LF. @throws BadMail  it is not there */
+  async #recipients(key: AmavisRow['key']): Promise<string[]> {
+    const [isThere, values] = inPartition('r', key);
+    // P passed on, T put off; R released, D deleted: nothing is held for them.
+    const rows = await this.#tables.query(
+      `SELECT a.email FROM msgrcpt r JOIN maddr a ON a.id = r.rid WHERE ${isThere} AND r.mail_id = ?
+       AND r.ds NOT IN ('P', 'T') AND coalesce(r.rs, ' ') NOT IN ('R', 'D') ORDER BY r.rseqnum`,
+      [...values, key.mailId],
+    );
+    return rows.map(({ email }) => text(email));
+  }
+
+  /** A message that is kept in the tables; line ends are LF. @throws BadMail  it is not there, or not as a whole */
   async *message({ key }: AmavisRow): AsyncGenerator<Uint8Array> {
-    for (let chunk = 1; ; chunk++) {
-      const row = this.#chunk.get(...key, chunk) as { mail_text: unknown } | undefined;
-      if (!row && chunk === 1) throw new BadMail('its text is not in the table `quarantine` any more');
-      if (!row) return;
-      yield typeof row.mail_text === 'string' ? Buffer.from(row.mail_text) : (row.mail_text as Uint8Array);
+    for (let last = 0; ; ) {
+      const chunks = await this.#chunks(key, last);
+      if (chunks.length === 0 && last === 0) throw new BadMail('its text is not in the table `quarantine` any more');
+      for (const { chunk_ind, mail_text } of chunks) {
+        if (Number(chunk_ind) !== ++last) throw new BadMail('parts of its text are missing in the table `quarantine`');
+        yield typeof mail_text === 'string' ? Buffer.from(mail_text) : (mail_text as Uint8Array);
+      }
+      if (chunks.length < chunksAtOnce) return;
     }
   }
 
-  close(): void {
-    this.#db.close();
+  #chunks(key: AmavisRow['key'], after: number): Promise<Record<string, unknown>[]> {
+    const [isThere, values] = inPartition('q', key);
+    return this.#tables.query(
+      `SELECT q.chunk_ind, q.mail_text FROM quarantine q WHERE ${isThere} AND q.mail_id = ? AND q.chunk_ind > ?
+       ORDER BY q.chunk_ind LIMIT ${chunksAtOnce}`,
+      [...values, key.mailId, after],
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#tables.close();
   }
 }
 
+/** As amavis' README.sql-pg and README.sql-mysql have it. */
+const toOctets = {
+  postgres: String.raw`ALTER TABLE quarantine ALTER mail_text TYPE bytea USING decode(replace(mail_text, '\', '\\'), 'escape')`,
+  mysql: 'ALTER TABLE quarantine CHANGE mail_text mail_text blob NOT NULL',
+};
 const page = 500;
-const selectRows = `SELECT m.rowid AS row_id, m.mail_id, m.partition_tag, m.secret_id, m.quar_type, m.time_num, s.email AS sender
+/** Of 16 KiB each, unless amavis is told otherwise. */
+const chunksAtOnce = 16;
+const selectRows = `SELECT m.mail_id, m.partition_tag, m.secret_id, m.quar_type, m.time_num, s.email AS sender
   FROM msgs m LEFT JOIN maddr s ON s.id = m.sid`;
+
+type Partition = Pick<AmavisRow['key'], 'partitionTag'>;
+
+/** Old tables may have NULL there, which equals nothing. */
+function inPartition(table: string, { partitionTag }: Partition): [string, Value[]] {
+  return partitionTag === null
+    ? [`${table}.partition_tag IS NULL`, []]
+    : [`${table}.partition_tag = ?`, [partitionTag]];
+}
 
 /** Columns come as text or as octets, as the schema was made. */
 const text = (value: unknown): string =>
   value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : value === null ? '' : String(value);
 
-function rowOf(row: unknown): AmavisRow {
-  const { row_id, mail_id, partition_tag, secret_id, quar_type, time_num, sender } = row as Record<string, unknown>;
+function rowOf({ mail_id, partition_tag, secret_id, quar_type, time_num, sender }: Record<string, unknown>): AmavisRow {
   return {
-    rowId: Number(row_id),
-    key: [mail_id as string | Uint8Array, (partition_tag ?? 0) as string | number],
+    key: { mailId: mail_id as Value, partitionTag: partition_tag as Value | null },
     mailId: text(mail_id),
     partitionTag: text(partition_tag),
     secretId: text(secret_id),
@@ -114,8 +169,8 @@ function rowOf(row: unknown): AmavisRow {
 }
 
 /** A message of the tables; undefined where nobody waits for it any more. */
-export function mailOfRow(database: AmavisDatabase, row: AmavisRow): FoundMail | undefined {
-  const recipients = database.recipients(row);
+export async function mailOfRow(database: AmavisDatabase, row: AmavisRow): Promise<FoundMail | undefined> {
+  const recipients = await database.recipients(row);
   if (recipients.length === 0) return undefined;
   return {
     name: `amavis ${row.mailId}`,
@@ -143,22 +198,22 @@ function kept(row: AmavisRow, quarType: KeptByAmavis['quarType']): KeptByAmavis 
  * A file of amavis' folder: what amavis calls it, and from the tables, where there are some, who waits for it. Undefined
  * where nobody does any more. @throws BadMail  amavis did not write it
  */
-export function fileOfAmavis(
+export async function fileOfAmavis(
   mail: FoundMail,
   file: MailFile,
   folder: string,
   database: AmavisDatabase | undefined,
-): FoundMail | undefined {
+): Promise<FoundMail | undefined> {
   const mailId = mailIdIn(mail.head);
   if (mailId === undefined) throw new BadMail('amavis did not write it: it has no X-Quarantine-ID on top');
-  const row = database?.row(mailId);
+  const row = await database?.row(mailId);
   const below = relative(folder, file.path);
   const mailFile = below === '' ? basename(file.path) : below.split(sep).join('/');
   const quarType = file.gzip ? 'Z' : 'F';
   const amavis = { ...(row ? kept(row, quarType) : { mailId, quarType }), mailFile } satisfies KeptByAmavis;
   const params = { ...mail.params, amavis };
   if (!database || !row) return { ...mail, params };
-  const recipients = database.recipients(row);
+  const recipients = await database.recipients(row);
   if (recipients.length === 0) return undefined;
   return { ...mail, params, recipients: recipients.map((address) => ({ address })) };
 }

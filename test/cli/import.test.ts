@@ -85,12 +85,26 @@ t.test("amavis' quarantine comes in with the names by which amavis releases it, 
     code: 0,
     out: /"imported": 0,\n {2}"known": 2,.*"nobodyWaits": 1/s,
   });
-  const foreign = await run('import', '--amavis', 'mysql://amavis:geheim@localhost/amavis');
-  t.match(foreign, { code: 2, err: /only an SQLite file can be read, as sqlite:FILE; found a mysql: address/ });
-  t.notMatch(foreign.err, /geheim/);
+  for (const [address, code, err] of [
+    [
+      'DBI:mysql:database=amavis;password=geheim',
+      2,
+      /write a database as .* mysql:\/\/HOST\/DATABASE; found a DBI: address/,
+    ],
+    ['mysql://amavis:geheim@127.0.0.1:1/amavis', 1, /mysql:\/\/127\.0\.0\.1:1\/amavis cannot be read: .*ECONNREFUSED/],
+    [
+      'postgres://amavis:geheim@localhost:1/amavis',
+      1,
+      /postgres:\/\/localhost:1\/amavis cannot be read: .*ECONNREFUSED/,
+    ],
+  ] as const) {
+    const foreign = await run('import', '--amavis', address);
+    t.match(foreign, { code, err });
+    t.notMatch(foreign.err, /geheim|\n +at /, 'neither the password nor a stack');
+  }
   t.match(await run('import', '--amavis', `sqlite:${join(folder, 'none.db')}`), {
     code: 1,
-    err: /cannot be read as amavis'/,
+    err: /none\.db cannot be read: /,
   });
   t.match(await run('import', '--amavis', join(folder, 'none')), { code: 1, err: /no such file or folder/ });
   const shown = await run('show', '3', '--json');

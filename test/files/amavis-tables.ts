@@ -3,6 +3,7 @@ import { DatabaseSync } from '@photostructure/sqlite';
 
 export interface AmavisMail {
   readonly mailId: string;
+  readonly partitionTag?: number | null;
   readonly secretId?: string;
   readonly quarType: string;
   readonly sender?: string;
@@ -15,13 +16,14 @@ export function amavisTables(file: string, mails: readonly AmavisMail[]): void {
   db.exec(`
     CREATE TABLE maddr (partition_tag integer DEFAULT 0, id integer PRIMARY KEY, email varbinary(255) NOT NULL,
       domain varchar(255) NOT NULL, UNIQUE (partition_tag, email));
-    CREATE TABLE msgs (partition_tag integer NOT NULL DEFAULT 0, mail_id varbinary(16) NOT NULL, secret_id varbinary(16) DEFAULT '',
+    CREATE TABLE msgs (partition_tag integer DEFAULT 0, mail_id varbinary(16) NOT NULL, secret_id varbinary(16) DEFAULT '',
       am_id varchar(20) NOT NULL, time_num integer NOT NULL, time_iso char(16) NOT NULL, sid bigint NOT NULL, quar_type char(1),
       quar_loc varbinary(255) DEFAULT '', PRIMARY KEY (partition_tag, mail_id));
-    CREATE TABLE msgrcpt (partition_tag integer NOT NULL DEFAULT 0, mail_id varbinary(16) NOT NULL, rseqnum integer NOT NULL,
+    CREATE TABLE msgrcpt (partition_tag integer DEFAULT 0, mail_id varbinary(16) NOT NULL, rseqnum integer NOT NULL,
       rid bigint NOT NULL, ds char(1) NOT NULL, rs char(1) NOT NULL, PRIMARY KEY (partition_tag, mail_id, rseqnum));
-    CREATE TABLE quarantine (partition_tag integer NOT NULL DEFAULT 0, mail_id varbinary(16) NOT NULL, chunk_ind integer NOT NULL,
+    CREATE TABLE quarantine (partition_tag integer DEFAULT 0, mail_id varbinary(16) NOT NULL, chunk_ind integer NOT NULL,
       mail_text blob NOT NULL, PRIMARY KEY (partition_tag, mail_id, chunk_ind));`);
+  db.exec('BEGIN');
   const addresses = new Map<string, number>();
   const idOf = (address: string): number => {
     let id = addresses.get(address);
@@ -32,12 +34,13 @@ export function amavisTables(file: string, mails: readonly AmavisMail[]): void {
     }
     return id;
   };
-  for (const { mailId, secretId = '', quarType, sender = '', to, chunks = [] } of mails) {
+  for (const { mailId, partitionTag = 0, secretId = '', quarType, sender = '', to, chunks = [] } of mails) {
     db.prepare(
-      "INSERT INTO msgs (mail_id, secret_id, am_id, time_num, time_iso, sid, quar_type) VALUES (?, ?, 'a', 1795309953, '', ?, ?)",
-    ).run(mailId, secretId, idOf(sender), quarType);
+      "INSERT INTO msgs (partition_tag, mail_id, secret_id, am_id, time_num, time_iso, sid, quar_type) VALUES (?, ?, ?, 'a', 1795309953, '', ?, ?)",
+    ).run(partitionTag, mailId, secretId, idOf(sender), quarType);
     for (const [at, { address, ds = 'D', rs = ' ' }] of to.entries())
-      db.prepare('INSERT INTO msgrcpt (mail_id, rseqnum, rid, ds, rs) VALUES (?, ?, ?, ?, ?)').run(
+      db.prepare('INSERT INTO msgrcpt (partition_tag, mail_id, rseqnum, rid, ds, rs) VALUES (?, ?, ?, ?, ?, ?)').run(
+        partitionTag,
         mailId,
         at + 1,
         idOf(address),
@@ -45,7 +48,13 @@ export function amavisTables(file: string, mails: readonly AmavisMail[]): void {
         rs,
       );
     for (const [at, chunk] of chunks.entries())
-      db.prepare('INSERT INTO quarantine (mail_id, chunk_ind, mail_text) VALUES (?, ?, ?)').run(mailId, at + 1, chunk);
+      db.prepare('INSERT INTO quarantine (partition_tag, mail_id, chunk_ind, mail_text) VALUES (?, ?, ?, ?)').run(
+        partitionTag,
+        mailId,
+        at + 1,
+        chunk,
+      );
   }
+  db.exec('COMMIT');
   db.close();
 }

@@ -2,11 +2,13 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSyn
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { DatabaseSync } from '@photostructure/sqlite';
 import t, { type Test } from 'tap';
-import { AmavisDatabase, fileOfAmavis, mailOfRow } from '#app/files/amavis';
+import { AmavisDatabase, type AmavisRow, fileOfAmavis, mailOfRow } from '#app/files/amavis';
 import { type Handling, handOver } from '#app/files/hand-over';
 import { type FoundMail, findMail, messagesIn, messagesOf } from '#app/files/mail-files';
 import { readQueueFile } from '#app/files/queue-file';
+import { readAddress } from '#app/files/sql/address';
 import { amavisTables } from './amavis-tables.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures');
@@ -209,31 +211,31 @@ t.test("amavis' tables give what is kept in them, for those who still wait for i
     { mailId: 'aaaaaaaaaaaa', quarType: 'Q', to: [{ address: 'bob@example.test', rs: 'D' }], chunks: [octets] },
     { mailId: 'Ldis47rxT5TJ', secretId: 'urSBgji10Jjr', quarType: 'F', to: [{ address: 'bob@example.test' }] },
   ]);
-  const database = new AmavisDatabase(file);
+  const database = await AmavisDatabase.open(`sqlite:${file}`, {});
   t.teardown(() => database.close());
-  const rows = [...database.rows()];
+  const rows = await rowsOf(database);
   t.same(
     rows.map(({ mailId, quarType }) => [mailId, quarType]),
     [
       ['BYCVg5u2bCTh', 'Q'],
-      ['aaaaaaaaaaaa', 'Q'],
       ['Ldis47rxT5TJ', 'F'],
+      ['aaaaaaaaaaaa', 'Q'],
     ],
   );
-  const one = mailOfRow(database, rows[0]!)!;
+  const one = (await mailOfRow(database, rows[0]!))!;
   t.match(one, {
     sender: 'promo@spam.test',
     recipients: [{ address: 'alice@example.test' }, { address: 'bob@example.test' }],
     params: { amavis: { mailId: 'BYCVg5u2bCTh', secretId: 'd8v1AcDV_6Ua', quarType: 'Q' } },
   });
   t.equal(await text(one.source), octets.toString('latin1'), 'chunk after chunk');
-  t.equal(mailOfRow(database, rows[1]!), undefined, 'nobody waits for it');
-  await t.rejects(text(mailOfRow(database, rows[2]!)!.source), /not in the table/);
+  t.equal(await mailOfRow(database, rows[2]!), undefined, 'nobody waits for it');
+  await t.rejects(text((await mailOfRow(database, rows[1]!))!.source), /not in the table/);
 
   const quarantine = folderOf(t, { 'L/spam-Ldis47rxT5TJ.eml': sample('amavis-local-file-gtube.eml') });
   const { files } = await findMail([quarantine]);
   for await (const mail of messagesOf(files[0]!, () => {})) {
-    t.match(fileOfAmavis(mail, files[0]!, quarantine, database), {
+    t.match(await fileOfAmavis(mail, files[0]!, quarantine, database), {
       recipients: [{ address: 'bob@example.test' }],
       params: {
         amavis: {
@@ -244,13 +246,96 @@ t.test("amavis' tables give what is kept in them, for those who still wait for i
         },
       },
     });
-    const alone = fileOfAmavis(mail, files[0]!, quarantine, undefined)!;
+    const alone = (await fileOfAmavis(mail, files[0]!, quarantine, undefined))!;
     t.match(alone.params, { amavis: { mailId: 'Ldis47rxT5TJ', quarType: 'F' } });
     t.equal(alone.recipients, undefined, 'the block tells');
     const forged = { ...mail, head: Buffer.from('Received: x\nX-Quarantine-ID: <abc>\n\n') };
-    t.throws(() => fileOfAmavis(forged, files[0]!, quarantine, undefined), /amavis did not write it/);
+    await t.rejects(fileOfAmavis(forged, files[0]!, quarantine, undefined), /amavis did not write it/);
   }
   writeFileSync(join(folder, 'other.db'), 'no database');
-  t.throws(() => new AmavisDatabase(join(folder, 'other.db')), { name: 'BadMail' });
-  t.throws(() => new AmavisDatabase(join(folder, 'none.db')), { name: 'BadMail' });
+  const open = (name: string) => AmavisDatabase.open(`sqlite:${join(folder, name)}`, {});
+  await t.rejects(open('other.db'), { name: 'TablesError' });
+  await t.rejects(open('none.db'), { name: 'TablesError' });
+});
+
+async function rowsOf(database: AmavisDatabase): Promise<AmavisRow[]> {
+  const rows: AmavisRow[] = [];
+  for await (const row of database.rows()) rows.push(row);
+  return rows;
+}
+
+t.test("amavis' tables are read in pages: all messages of all partitions, and large ones", async (t) => {
+  const file = join(folderOf(t, {}), 'amavis.db');
+  const chunks = Array.from({ length: 40 }, (_, at) => Buffer.from(`part ${at}\n`));
+  const mails = Array.from({ length: 1203 }, (_, at) => ({
+    mailId: `m${(at * 7919) % 1203}`,
+    quarType: at % 3 === 0 ? ' ' : 'Q',
+    // Tables from before there were partitions have NULL.
+    partitionTag: [null, 0, 48][Math.trunc(at / 401)]!,
+    to: [{ address: `r${at}@example.test` }],
+    chunks: at % 400 === 0 ? chunks : [Buffer.from('x')],
+  }));
+  amavisTables(file, mails);
+  const database = await AmavisDatabase.open(`sqlite:${file}`, {});
+  t.teardown(() => database.close());
+  const seen: [string, string, string][] = [];
+  for (const row of await rowsOf(database)) {
+    const mail = (await mailOfRow(database, row))!;
+    seen.push([row.mailId, mail.recipients![0]!.address, await text(mail.source)]);
+  }
+  const expected = mails
+    .filter(({ quarType }) => quarType === 'Q')
+    .map(({ mailId, to, chunks }) => [mailId, to[0]!.address, Buffer.concat(chunks).toString()]);
+  t.same(seen.sort(), expected.sort());
+
+  const broken = join(folderOf(t, {}), 'amavis.db');
+  amavisTables(broken, [{ mailId: 'gap', quarType: 'Q', to: [{ address: 'a@example.test' }], chunks }]);
+  const db = new DatabaseSync(broken);
+  db.exec('DELETE FROM quarantine WHERE chunk_ind = 20');
+  db.close();
+  const gap = await AmavisDatabase.open(`sqlite:${broken}`, {});
+  t.teardown(() => gap.close());
+  await t.rejects(text(gap.message((await rowsOf(gap))[0]!)), { name: 'BadMail', message: /parts of its text/ });
+});
+
+t.test('the address of a database is read without telling its password', async (t) => {
+  const of = (address: string, env = {}) => readAddress(address, env);
+  t.match(of('postgres://ada:p%40%2F%23@db.example/amavis'), {
+    kind: 'postgres',
+    host: 'db.example',
+    port: 5432,
+    user: 'ada',
+    password: 'p@/#',
+    database: 'amavis',
+    tls: 'prefer',
+    name: 'postgres://db.example/amavis',
+  });
+  t.match(of('mariadb://ada@[::1]:3307/a?ssl-mode=VERIFY_IDENTITY', { MYSQL_PWD: 'p', PGPASSWORD: 'no' }), {
+    kind: 'mysql',
+    host: '::1',
+    port: 3307,
+    password: 'p',
+    tls: 'verify-full',
+  });
+  const socket = { kind: 'postgres', host: '/run/pg', database: 'a', tls: 'disable' };
+  for (const address of ['postgresql:///a?host=/run/pg', 'postgres://ada@/a?host=/run/pg', 'postgres://%2Frun%2Fpg/a'])
+    t.match(of(address), socket, address);
+  t.equal(of('mysql://h/a?ssl=true').tls, 'require');
+  t.equal(of('mysql://h/a?ssl=0').tls, 'disable');
+  const ca = join(folderOf(t, { 'ca.pem': 'PEM' }), 'ca.pem');
+  t.match(of(`postgres://h/a?sslmode=require&sslrootcert=${ca}`), { tls: 'verify-ca', certificates: { ca: 'PEM' } });
+  for (const [address, why] of [
+    ['postgres://ada:se#cret@h/a', /cannot be read; write .* %23 for #/],
+    ['postgres://ada:1/secret@h/a', /cannot be read/],
+    ['postgres://ada:1?secret@h/a', /cannot be read/],
+    ['mysql://ada:secret%zz@h/a', /cannot be read/],
+    ['mysql://ada:secret@h', /has to end with the name of the database/],
+    ['mysql://ada:secret@h/a?sslmode=perhaps', /sslmode has to be one of disable, /],
+    ['mysql://ada:secret@h/a?ssl=perhaps', /sslmode has to be one of/],
+    ['mysql://ada:secret@h/a?debug=true', /unknown parameter debug; known are host, /],
+    ['mysql://ada:secret@h/a?ssl-ca=/none.pem', /\/none\.pem cannot be read: ENOENT/],
+  ] as const) {
+    const error = t.throws(() => of(address), { name: 'TablesError', message: why }, address);
+    t.notMatch(String(error), /secret|cret/, address);
+  }
 });
