@@ -318,7 +318,12 @@ t.test('the address of a database is read without telling its password', async (
     tls: 'verify-full',
   });
   const socket = { kind: 'postgres', host: '/run/pg', database: 'a', tls: 'disable' };
-  for (const address of ['postgresql:///a?host=/run/pg', 'postgres://ada@/a?host=/run/pg', 'postgres://%2Frun%2Fpg/a'])
+  for (const address of [
+    'postgresql:///a?host=/run/pg',
+    'postgres://ada@/a?host=/run/pg',
+    'postgres://ada:p@:5433/a?host=/run/pg',
+    'postgres://%2Frun%2Fpg/a',
+  ])
     t.match(of(address), socket, address);
   t.equal(of('mysql://h/a?ssl=true').tls, 'require');
   t.equal(of('mysql://h/a?ssl=0').tls, 'disable');

@@ -58,7 +58,7 @@ export function readAddress(text: string, env: NodeJS.ProcessEnv): Address {
     new TablesError(`an address of ${kind === 'postgres' ? 'PostgreSQL' : 'MySQL'}: ${why}`);
   const misread = `it cannot be read; write ${kind}://USER:PASSWORD@HOST/DATABASE, in the password %40 for @, %2F for /, %3F for ? and %23 for #`;
   // As with libpq a user may come without a host, which URL does not take.
-  const url = tried(() => new URL(text.replace(/^(\w+:\/\/[^/?#]*@)(?=[/?]|$)/, '$1localhost')));
+  const url = tried(() => new URL(text.replace(/^(\w+:\/\/[^/?#]*@)(?=[:/?]|$)/, '$1localhost')));
   // Such a sign behind the host is one of the password, which must not be shown as something else.
   if (url?.hash !== '' || /@/.test(url.pathname + url.search)) throw wrong(misread);
   const decoded = tried(() =>

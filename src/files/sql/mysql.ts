@@ -1,4 +1,5 @@
 /** MySQL and MariaDB: one connection, one transaction that only reads and sees nothing of what is written meanwhile. */
+import { isIP } from 'node:net';
 import { userInfo } from 'node:os';
 import { type Connection, createConnection, type QueryError, type RowDataPacket } from 'mysql2/promise';
 import type { Address } from './address.ts';
@@ -23,6 +24,9 @@ export class MysqlTables implements Tables {
 
   /** @throws TablesError */
   static async open(address: Address): Promise<MysqlTables> {
+    // mysql2 would compare the certificate with `localhost`.
+    if (address.tls === 'verify-full' && isIP(address.host) !== 0)
+      throw new TablesError(`${address.name}: to have its certificate verified, write its name and not its IP address`);
     try {
       return await MysqlTables.#connect(address);
     } catch (error) {

@@ -50,6 +50,8 @@ export class PostgresTables implements Tables {
     try {
       await client.connect();
       await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      // Between two queries a message is kept, which may have to wait.
+      await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');
     } catch (error) {
       await tables.close();
       throw error;
@@ -73,7 +75,8 @@ export class PostgresTables implements Tables {
 }
 
 function told(name: string, error: pg.DatabaseError): TablesError {
-  const message = error.message.startsWith('SASL: ') ? 'it wants another password, or one at all' : error.message;
+  const isMissing = /client password must be/.test(error.message);
+  const message = isMissing ? 'it asks for a password, by PGPASSWORD or as USER:PASSWORD@HOST' : error.message;
   return new TablesError(`${name} cannot be read: ${message || error.code}${hints[error.code ?? ''] ?? ''}`, {
     cause: error,
   });
