@@ -10,10 +10,13 @@ import type { KeptByAmavis } from '#store/model';
 import type { FoundMail, MailFile } from './mail-files.ts';
 import { openTables, type Tables, TablesError, type Value } from './sql/tables.ts';
 
+/** Old tables may have NULL there, which equals nothing. */
+type Partition = Value | null;
+
 /** A message as the tables have it. */
 export interface AmavisRow {
   /** As they stand there, octets or text: to look other tables up by. */
-  readonly key: { readonly mailId: Value; readonly partitionTag: Value | null };
+  readonly key: { readonly mailId: Value; readonly partition: Partition };
   readonly mailId: string;
   readonly partitionTag: string;
   readonly secretId: string;
@@ -26,28 +29,36 @@ export interface AmavisRow {
 /** Its database. amavis may be writing to it. */
 export class AmavisDatabase {
   readonly #tables: Tables;
+  /** A week each, for those who have them at all. */
+  readonly #partitions: readonly Partition[];
 
-  private constructor(tables: Tables) {
+  private constructor(tables: Tables, partitions: readonly Partition[]) {
     this.#tables = tables;
+    this.#partitions = partitions;
   }
 
   /** As `openTables`. @throws TablesError  it has not amavis' tables, or keeps mail as text */
   static async open(place: string, env: NodeJS.ProcessEnv): Promise<AmavisDatabase> {
-    const database = new AmavisDatabase(await openTables(place, env));
+    const tables = await openTables(place, env);
     try {
+      const partitions = await tables.query('SELECT DISTINCT partition_tag FROM msgs ORDER BY 1');
+      const database = new AmavisDatabase(
+        tables,
+        partitions.map(({ partition_tag }) => partition_tag as Partition),
+      );
       await database.#check();
+      return database;
     } catch (error) {
-      await database.close();
+      await tables.close();
       throw error;
     }
-    return database;
   }
 
   async #check(): Promise<void> {
     // Asks each table once; nobody has this key.
-    const key = { mailId: '', partitionTag: 0 };
-    await this.#page(key, '');
-    await this.#recipients(key);
+    const key = { mailId: '', partition: 0 };
+    await this.#page(0, '');
+    await this.recipients({ key });
     await this.#chunks(key, 0);
     const { kind, name } = this.#tables;
     const [some] = await this.#tables.query('SELECT mail_text FROM quarantine LIMIT 1');
@@ -60,9 +71,9 @@ export class AmavisDatabase {
    * index, and nothing is held on to meanwhile.
    */
   async *rows(): AsyncGenerator<AmavisRow> {
-    for (const { partition_tag } of await this.#tables.query('SELECT DISTINCT partition_tag FROM msgs ORDER BY 1'))
+    for (const partition of this.#partitions)
       for (let after: Value = ''; ; ) {
-        const rows = await this.#page({ partitionTag: partition_tag as Value | null }, after);
+        const rows = await this.#page(partition, after);
         yield* rows;
         if (rows.length < page) break;
         after = (rows.at(-1) as AmavisRow).key.mailId;
@@ -70,7 +81,7 @@ export class AmavisDatabase {
   }
 
   async #page(partition: Partition, after: Value): Promise<AmavisRow[]> {
-    const [isThere, values] = inPartition('m', partition);
+    const [isThere, values] = inOneOf('m', [partition]);
     const rows = await this.#tables.query(
       `${selectRows} WHERE ${isThere} AND m.mail_id > ? AND m.quar_type IN ('F', 'Z', 'B', 'Q')
        ORDER BY m.mail_id LIMIT ${page}`,
@@ -81,21 +92,18 @@ export class AmavisDatabase {
 
   /** The newest of that id. */
   async row(mailId: string): Promise<AmavisRow | undefined> {
-    // SQLite does not take text and octets for the same.
+    // With all partitions named, for the sake of the index. SQLite does not take text and octets for the same.
+    const [isThere, values] = inOneOf('m', this.#partitions);
     const [found] = await this.#tables.query(
-      `${selectRows} WHERE m.mail_id IN (?, ?) ORDER BY m.time_num DESC LIMIT 1`,
-      [mailId, Buffer.from(mailId)],
+      `${selectRows} WHERE ${isThere} AND m.mail_id IN (?, ?) ORDER BY m.time_num DESC LIMIT 1`,
+      [...values, mailId, Buffer.from(mailId)],
     );
     return found && rowOf(found);
   }
 
   /** Those that wait for it. */
-  recipients({ key }: AmavisRow): Promise<string[]> {
-    return this.#recipients(key);
-  }
-
-  async #recipients(key: AmavisRow['key']): Promise<string[]> {
-    const [isThere, values] = inPartition('r', key);
+  async recipients({ key }: Pick<AmavisRow, 'key'>): Promise<string[]> {
+    const [isThere, values] = inOneOf('r', [key.partition]);
     // P passed on, T put off; R released, D deleted: nothing is held for them.
     const rows = await this.#tables.query(
       `SELECT a.email FROM msgrcpt r JOIN maddr a ON a.id = r.rid WHERE ${isThere} AND r.mail_id = ?
@@ -119,7 +127,7 @@ export class AmavisDatabase {
   }
 
   #chunks(key: AmavisRow['key'], after: number): Promise<Record<string, unknown>[]> {
-    const [isThere, values] = inPartition('q', key);
+    const [isThere, values] = inOneOf('q', [key.partition]);
     return this.#tables.query(
       `SELECT q.chunk_ind, q.mail_text FROM quarantine q WHERE ${isThere} AND q.mail_id = ? AND q.chunk_ind > ?
        ORDER BY q.chunk_ind LIMIT ${chunksAtOnce}`,
@@ -143,13 +151,10 @@ const chunksAtOnce = 16;
 const selectRows = `SELECT m.mail_id, m.partition_tag, m.secret_id, m.quar_type, m.time_num, s.email AS sender
   FROM msgs m LEFT JOIN maddr s ON s.id = m.sid`;
 
-type Partition = Pick<AmavisRow['key'], 'partitionTag'>;
-
-/** Old tables may have NULL there, which equals nothing. */
-function inPartition(table: string, { partitionTag }: Partition): [string, Value[]] {
-  return partitionTag === null
-    ? [`${table}.partition_tag IS NULL`, []]
-    : [`${table}.partition_tag = ?`, [partitionTag]];
+function inOneOf(table: string, partitions: readonly Partition[]): [condition: string, values: Value[]] {
+  const values = partitions.filter((partition) => partition !== null);
+  const any = values.length > 0 ? `${table}.partition_tag IN (${values.map(() => '?').join(', ')})` : 'FALSE';
+  return [values.length < partitions.length ? `(${any} OR ${table}.partition_tag IS NULL)` : any, values];
 }
 
 /** Columns come as text or as octets, as the schema was made. */
@@ -158,7 +163,7 @@ const text = (value: unknown): string =>
 
 function rowOf({ mail_id, partition_tag, secret_id, quar_type, time_num, sender }: Record<string, unknown>): AmavisRow {
   return {
-    key: { mailId: mail_id as Value, partitionTag: partition_tag as Value | null },
+    key: { mailId: mail_id as Value, partition: partition_tag as Partition },
     mailId: text(mail_id),
     partitionTag: text(partition_tag),
     secretId: text(secret_id),

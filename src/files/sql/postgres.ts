@@ -40,6 +40,7 @@ export class PostgresTables implements Tables {
       database,
       application_name: 'lazaret import',
       connectionTimeoutMillis: connectMs,
+      keepAlive: true,
       ssl: tls !== 'disable' && {
         ...certificates,
         rejectUnauthorized: tls === 'verify-ca' || tls === 'verify-full',
